@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The layouts that `hermit.ko`, the isle kernel and the proxy share.
+//!
+//! Allocates nothing and depends on nothing, and stays within the Rust 1.78 language level, because
+//! the kernel module includes this very file by `#[path]` (so no `crate::` paths either). Every size
+//! and offset is checked at compile time. Whoever changes a layout raises [`VERSION`].
+//!
+//! | file | shared between | what |
+//! |---|---|---|
+//! | `image.rs` | module, isle kernel | the ELF note that makes a file an isle kernel; trampoline |
+//! | `boot.rs` | module, isle kernel | what a starting isle is told about itself |
+//! | `cpu.rs` | module, isle kernel | per CPU: identity, life sign, counters |
+//! | `control.rs` | module, isle kernel | orders to the isle, its state, its reason to crash |
+//! | `log.rs` | module, isle kernel | the log ring |
+//! | `app.rs` | module, isle kernel | orders to and state of one application slot |
+//! | `channel.rs` | isle kernel, proxy | forwarded system calls of one application |
+//! | `offload.rs` | isle kernel, proxy | which calls may be forwarded and what their arguments are |
+//! | `door.rs` | module, proxy | the ioctls of `/dev/hermit/isleX` |
+//!
+//! Shared memory is only ever touched through atomics: either side may write at any time.
+
+// In the kernel module this file isn't the crate's root.
+#![cfg_attr(not(any(test, MODULE)), no_std)]
+#![deny(unsafe_code)]
+
+pub mod app;
+pub mod boot;
+pub mod channel;
+pub mod control;
+pub mod cpu;
+pub mod door;
+pub mod image;
+pub mod log;
+pub mod offload;
+
+/// Version of all layouts together. Module, isle kernel and proxy refuse to work with another one.
+pub const VERSION: u32 = 1;
+
+/// The page size of x86-64, which every layout is aligned to.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// The unit in which application memory is lent: a 2 MiB page.
+pub const LARGE_PAGE_SIZE: u64 = 2 << 20;

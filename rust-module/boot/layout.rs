@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where what goes in an isle's memory. Depends on the shared layouts only, so it is tested on the host.
+//!
+//! See `abi/boot.rs` for the order in the kernel part.
+
+use crate::abi::boot::{BootInfo, Range, BOOT_STACK_SIZE};
+use crate::abi::{app::App, channel::Channel, control::Control, cpu::Cpu, log::LogRing};
+use crate::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use core::mem::size_of;
+
+/// Most application slots: applications side by side.
+const MAX_SLOTS: u32 = 64;
+
+/// The isle kernel's own memory is at least this and 1/64 of it all.
+const MIN_POOL: u64 = 16 << 20;
+
+/// Physical addresses of everything in the kernel part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    pub kernel_part: Range,
+    pub image: Range,
+    pub tables: Range,
+    pub stacks: u64,
+    pub boot_info: u64,
+    pub control: u64,
+    pub cpus: u64,
+    pub log: u64,
+    pub apps: u64,
+    pub channels: u64,
+    pub pool: Range,
+    pub slots: u32,
+}
+
+impl Layout {
+    /// Plans an isle with these memory ranges (ascending, 2 MiB aligned). `None`: no range is large enough.
+    pub fn plan(ranges: &[Range], image_len: u64, cpus: u32) -> Option<Self> {
+        let total = ranges.iter().try_fold(0u64, |sum, r| sum.checked_add(r.len))?;
+        let home = ranges.iter().max_by_key(|r| r.len)?;
+        let slots = cpus.min(MAX_SLOTS);
+        let mut cut = Cut { at: home.start };
+        let image = Range { start: cut.take(image_len), len: image_len };
+        let tables_len = table_pages(ranges, image_len) * PAGE_SIZE;
+        let tables = Range { start: cut.take(tables_len), len: tables_len };
+        let mut this = Self {
+            kernel_part: Range::default(),
+            image,
+            tables,
+            stacks: cut.take(u64::from(cpus) * BOOT_STACK_SIZE),
+            boot_info: cut.take_of::<BootInfo>(1),
+            control: cut.take_of::<Control>(1),
+            cpus: cut.take_of::<Cpu>(cpus),
+            log: cut.take_of::<LogRing>(1),
+            apps: cut.take_of::<App>(slots),
+            channels: cut.take_of::<Channel>(slots),
+            pool: Range::default(),
+            slots,
+        };
+        let pool_len = MIN_POOL.max(total / 64);
+        this.pool.start = cut.take(pool_len);
+        let end = cut.at.next_multiple_of(LARGE_PAGE_SIZE);
+        this.pool.len = end - this.pool.start;
+        this.kernel_part = Range { start: home.start, len: end - home.start };
+        // Applications should have the larger part.
+        (this.kernel_part.len <= home.len / 2).then_some(this)
+    }
+
+    /// All of `ranges` but the kernel part.
+    pub fn app_memory<'a>(&self, ranges: &'a [Range]) -> impl Iterator<Item = Range> + 'a {
+        let part = self.kernel_part;
+        ranges.iter().map(move |&r| {
+            if r.start == part.start {
+                Range { start: r.start + part.len, len: r.len - part.len }
+            } else {
+                r
+            }
+        })
+    }
+
+    /// Top of the boot stack of a CPU.
+    pub fn stack_top(&self, cpu: u32) -> u64 {
+        self.stacks + (u64::from(cpu) + 1) * BOOT_STACK_SIZE
+    }
+}
+
+/// Enough page tables to map the image by 4 KiB and all ranges by 2 MiB pages.
+fn table_pages(ranges: &[Range], image_len: u64) -> u64 {
+    let upper = |span: u64| 2 + span / (1 << 30);
+    let direct: u64 = ranges.iter().map(|r| upper(r.len) + 2).sum();
+    1 + direct + 2 + upper(image_len) + 2 + image_len / LARGE_PAGE_SIZE
+}
+
+/// Cuts whole pages off a range.
+struct Cut {
+    at: u64,
+}
+
+impl Cut {
+    fn take(&mut self, len: u64) -> u64 {
+        let start = self.at;
+        self.at += len.next_multiple_of(PAGE_SIZE);
+        start
+    }
+
+    fn take_of<T>(&mut self, count: u32) -> u64 {
+        self.take(size_of::<T>() as u64 * u64::from(count))
+    }
+}
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Builds those files of the module that depend on nothing of Linux, so that `cargo test` runs their tests.
+
+#![cfg(test)]
+
+use hermit_abi as abi;
+
+#[path = "../../boot/elf.rs"]
+mod elf;
+#[path = "../../boot/layout.rs"]
+mod layout;
+#[path = "../../boot/pagetable.rs"]
+mod pagetable;
+#[path = "../../partition/cpulist.rs"]
+mod cpulist;
+#[path = "../../partition/size.rs"]
+mod size;

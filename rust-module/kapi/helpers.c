@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What Rust can't call by itself: macros and inline functions of the kernel.
+ * Each has the name of what it wraps, behind hermit_helper_.
+ */
+
+#include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/io.h>
+#include <linux/irq.h>
+#include <linux/irqdomain.h>
+#include <linux/kthread.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/nodemask.h>
+#include <linux/poll.h>
+#include <linux/sched/signal.h>
+#include <linux/suspend.h>
+#include <linux/sysfs.h>
+#include <linux/wait.h>
+#include <asm/apic.h>
+#include <asm/hw_irq.h>
+
+static char *memory;
+module_param(memory, charp, 0444);
+MODULE_PARM_DESC(memory, "memory that an isle asks for, such as 512M (default: half of its node's)");
+
+const char *hermit_helper_memory_param(void);
+const char *hermit_helper_memory_param(void)
+{
+	return memory;
+}
+
+void hermit_helper_icr_write(u32 low, u32 apicid);
+void hermit_helper_icr_write(u32 low, u32 apicid)
+{
+	preempt_disable();
+	apic->icr_write(low, apicid);
+	if (apic->safe_wait_icr_idle)
+		apic->safe_wait_icr_idle();
+	preempt_enable();
+}
+
+bool hermit_helper_apic_is_overridden(void);
+bool hermit_helper_apic_is_overridden(void)
+{
+	return apic->wakeup_secondary_cpu || apic->wakeup_secondary_cpu_64;
+}
+
+bool hermit_helper_cpu_possible(unsigned int cpu);
+bool hermit_helper_cpu_possible(unsigned int cpu)
+{
+	return cpu < nr_cpu_ids && cpu_possible(cpu);
+}
+
+bool hermit_helper_cpu_online(unsigned int cpu);
+bool hermit_helper_cpu_online(unsigned int cpu)
+{
+	return cpu < nr_cpu_ids && cpu_online(cpu);
+}
+
+bool hermit_helper_node_has_memory(int node);
+bool hermit_helper_node_has_memory(int node)
+{
+	return node_state(node, N_MEMORY);
+}
+
+int hermit_helper_max_node(void);
+int hermit_helper_max_node(void)
+{
+	return MAX_NUMNODES;
+}
+
+void hermit_helper_node_span(int node, unsigned long *start, unsigned long *spanned,
+			     unsigned long *present);
+void hermit_helper_node_span(int node, unsigned long *start, unsigned long *spanned,
+			     unsigned long *present)
+{
+	pg_data_t *pgdat = NODE_DATA(node);
+
+	*start = pgdat->node_start_pfn;
+	*spanned = pgdat->node_spanned_pages;
+	*present = pgdat->node_present_pages;
+}
+
+/* Is the page online on this node, and where: 1 in ZONE_MOVABLE, 0 in a kernel zone, -1 not. */
+int hermit_helper_page_zone(unsigned long pfn, int node);
+int hermit_helper_page_zone(unsigned long pfn, int node)
+{
+	struct page *page = pfn_to_online_page(pfn);
+
+	if (!page || page_to_nid(page) != node)
+		return -1;
+	return page_zonenum(page) == ZONE_MOVABLE;
+}
+
+/* Does a range that is online hold pages that the kernel has had since boot and never moves? */
+bool hermit_helper_has_reserved_page(unsigned long pfn, unsigned long count);
+bool hermit_helper_has_reserved_page(unsigned long pfn, unsigned long count)
+{
+	for (unsigned long end = pfn + count; pfn < end; pfn++) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		if (!page || PageReserved(page))
+			return true;
+		if (!(pfn % 1024))
+			cond_resched();
+	}
+	return false;
+}
+
+void hermit_helper_init_completion(struct completion *done);
+void hermit_helper_init_completion(struct completion *done)
+{
+	init_completion(done);
+}
+
+void hermit_helper_allow_signal(int sig);
+void hermit_helper_allow_signal(int sig)
+{
+	allow_signal(sig);
+}
+
+void hermit_helper_sysfs_attr_init(struct attribute *attr);
+void hermit_helper_sysfs_attr_init(struct attribute *attr)
+{
+	sysfs_attr_init(attr);
+}
+
+void hermit_helper_init_waitqueue_head(struct wait_queue_head *wq);
+void hermit_helper_init_waitqueue_head(struct wait_queue_head *wq)
+{
+	init_waitqueue_head(wq);
+}
+
+void hermit_helper_poll_wait(struct file *file, struct wait_queue_head *wq, poll_table *table);
+void hermit_helper_poll_wait(struct file *file, struct wait_queue_head *wq, poll_table *table)
+{
+	poll_wait(file, wq, table);
+}
+
+void hermit_helper_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear);
+void hermit_helper_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+	vm_flags_mod(vma, set, clear);
+}
+
+int hermit_helper_irq_domain_alloc_irq(struct irq_domain *domain);
+int hermit_helper_irq_domain_alloc_irq(struct irq_domain *domain)
+{
+	/* Like init_irq_alloc_info(), which is not exported. */
+	struct irq_alloc_info info = {};
+
+	return irq_domain_alloc_irqs(domain, 1, NUMA_NO_NODE, &info);
+}
+
+struct fwnode_handle *hermit_helper_irq_domain_alloc_fwnode(const char *name);
+struct fwnode_handle *hermit_helper_irq_domain_alloc_fwnode(const char *name)
+{
+	return irq_domain_alloc_named_fwnode(name);
+}
+
+/* Where the interrupt goes now. */
+bool hermit_helper_irq_target(struct irq_data *data, u32 *apicid, u32 *vector);
+bool hermit_helper_irq_target(struct irq_data *data, u32 *apicid, u32 *vector)
+{
+	struct irq_cfg *cfg = irqd_cfg(data);
+	unsigned int cpu = cpumask_first(irq_data_get_effective_affinity_mask(data));
+
+	if (!cfg || cpu >= nr_cpu_ids)
+		return false;
+	*apicid = default_cpu_present_to_apicid(cpu);
+	*vector = cfg->vector;
+	return true;
+}
+
+int hermit_helper_register_pm_notifier(struct notifier_block *block);
+int hermit_helper_register_pm_notifier(struct notifier_block *block)
+{
+	return register_pm_notifier(block);
+}
+
+int hermit_helper_unregister_pm_notifier(struct notifier_block *block);
+int hermit_helper_unregister_pm_notifier(struct notifier_block *block)
+{
+	return unregister_pm_notifier(block);
+}

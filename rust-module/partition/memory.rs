@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lent memory: whole memory blocks of one node, removed from Linux until they are given back.
+//!
+//! Which blocks can go is found by trying. First those in ZONE_MOVABLE, from the top; then others.
+
+use super::size;
+use crate::abi::boot::{Range, MAX_RANGES};
+use crate::kapi::memory::{self, Region, Zone};
+use crate::kapi::{kthread, time};
+use kernel::c_str;
+use kernel::prelude::*;
+
+/// How long taking memory may last in all.
+const TAKE_TIMEOUT_MS: u32 = 20_000;
+
+/// One block, given back on drop.
+struct LentBlock {
+    node: u32,
+    range: Range,
+    zone: Zone,
+    region: Option<Region>,
+}
+
+impl LentBlock {
+    fn take(node: u32, range: Range, zone: Zone) -> Result<Self> {
+        memory::offline_and_remove(range)?;
+        let mut this = Self { node, range, zone, region: None };
+        // Nobody adds it as memory meanwhile, and /proc/iomem says who has it.
+        this.region = Some(Region::request(range, c_str!("hermit isle"))?);
+        Ok(this)
+    }
+}
+
+impl Drop for LentBlock {
+    fn drop(&mut self) {
+        self.region = None;
+        for attempt in 1.. {
+            match memory::add(self.node, self.range, self.zone) {
+                Ok(()) => return,
+                Err(e) if attempt == 5 => {
+                    pr_err!(
+                        "memory {:#x}-{:#x} of node {} can't be given back to Linux ({}) and is lost until a reboot\n",
+                        self.range.start,
+                        self.range.start + self.range.len - 1,
+                        self.node,
+                        e.to_errno()
+                    );
+                    return;
+                }
+                // Out of memory, say, which may pass.
+                Err(_) => time::sleep_us(100_000),
+            }
+        }
+    }
+}
+
+/// The memory of one isle; given back on drop.
+pub struct LentMemory {
+    _blocks: KVec<LentBlock>,
+    ranges: KVec<Range>,
+}
+
+impl LentMemory {
+    /// Takes up to `wanted` bytes of a node, in whole blocks.
+    pub fn take(node: u32, wanted: u64) -> Result<Self> {
+        let block_size = memory::block_size();
+        let candidates = candidates(node, block_size)?;
+        let count = (wanted / block_size).max(1) as usize;
+        // Allocated beforehand: no failure may lose a block that was taken.
+        let mut blocks: KVec<LentBlock> = KVec::with_capacity(candidates.len(), GFP_KERNEL)?;
+        let mut last_error = None;
+        let in_time = kthread::run_interruptibly(TAKE_TIMEOUT_MS, &mut || {
+            for &(range, zone) in candidates.iter() {
+                if blocks.len() == count {
+                    break;
+                }
+                if memory::is_pinned_down(range) {
+                    last_error.get_or_insert((range, EBUSY));
+                    continue;
+                }
+                match LentBlock::take(node, range, zone) {
+                    Ok(block) => {
+                        // Room was allocated above.
+                        let _ = blocks.push(block, GFP_KERNEL);
+                    }
+                    Err(e) => {
+                        last_error = Some((range, e));
+                        if e == EINTR {
+                            break;
+                        }
+                    }
+                }
+            }
+        })?;
+        if blocks.is_empty() {
+            report_nothing(node, wanted, in_time, last_error);
+            return Err(ENOMEM);
+        }
+        if blocks.len() < count {
+            pr_info!(
+                "isle{node}: got {} of {} (memory in use that can't move stays with Linux)\n",
+                size::Shown(blocks.len() as u64 * block_size),
+                size::Shown(wanted)
+            );
+        }
+        // Ascending, for they are given back in this order: each then finds its lower neighbour to merge with.
+        blocks.sort_unstable_by_key(|block| block.range.start);
+        let ranges = merge(&blocks)?;
+        Ok(Self { _blocks: blocks, ranges })
+    }
+
+    /// What was taken, ascending, neighbours joined.
+    pub fn ranges(&self) -> &[Range] {
+        &self.ranges
+    }
+}
+
+/// All blocks of a node that are on line: first the movable ones, each kind from the top.
+fn candidates(node: u32, block_size: u64) -> Result<KVec<(Range, Zone)>> {
+    let (span, _) = memory::node_span(node);
+    let mut found = KVec::new();
+    for zone in [Zone::Movable, Zone::Kernel] {
+        let first = span.start / block_size;
+        let last = (span.start + span.len).div_ceil(block_size);
+        for number in (first..last).rev() {
+            let range = Range { start: number * block_size, len: block_size };
+            if memory::zone_of(node, range) == Some(zone) {
+                found.push((range, zone), GFP_KERNEL)?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn merge(ascending: &[LentBlock]) -> Result<KVec<Range>> {
+    let mut ranges: KVec<Range> = KVec::new();
+    for range in ascending.iter().map(|block| block.range) {
+        if let Some(last) = ranges.last_mut().filter(|last| last.start + last.len == range.start) {
+            last.len += range.len;
+        } else if ranges.len() < MAX_RANGES {
+            ranges.push(range, GFP_KERNEL)?;
+        } else {
+            // More than an isle can be told of stays unused.
+            break;
+        }
+    }
+    Ok(ranges)
+}
+
+fn report_nothing(node: u32, wanted: u64, in_time: bool, last: Option<(Range, Error)>) {
+    let (span, _) = memory::node_span(node);
+    let (range, why) = match last {
+        Some((range, e)) => (range, e.to_errno()),
+        None => (span, 0),
+    };
+    pr_err!(
+        "isle{node}: no memory of node {node} could be taken{}, last tried {:#x}-{:#x} ({why}); boot with movablecore= so that memory stays movable, or ask for less than {} in /sys/hermit/isle{node}/memory\n",
+        if in_time { "" } else { " in time" },
+        range.start,
+        (range.start + range.len).saturating_sub(1),
+        size::Shown(wanted)
+    );
+}
