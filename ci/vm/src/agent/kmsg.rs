@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Linux's log, from its first record on, to the launcher as it grows.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// One line of the log that marks the program's end.
+const MARK: &str = "hermit-agent: the request has ended";
+
+pub struct Follower {
+    mark_seen: Receiver<()>,
+}
+
+/// Sends every record of /dev/kmsg to `port`, as it is.
+pub fn follow(port: File) -> Result<Follower> {
+    let log = File::open("/dev/kmsg").context("cannot read /dev/kmsg")?;
+    let (sender, mark_seen) = channel();
+    thread::spawn(move || copy(log, port, &sender));
+    Ok(Follower { mark_seen })
+}
+
+impl Follower {
+    /// Waits until all that has been logged so far has been sent.
+    pub fn flush(&self) {
+        let marked = File::options()
+            .write(true)
+            .open("/dev/kmsg")
+            .and_then(|mut log| log.write_all(format!("<6>{MARK}\n").as_bytes()));
+        if marked.is_ok() {
+            // A launcher that no longer reads is no reason to hang here.
+            let _ = self.mark_seen.recv_timeout(Duration::from_secs(2));
+        }
+    }
+}
+
+fn copy(mut log: File, mut port: File, mark_seen: &Sender<()>) {
+    let mut record = [0; 8192];
+    loop {
+        match log.read(&mut record) {
+            Ok(count) => {
+                if port.write_all(&record[..count]).is_err() {
+                    return;
+                }
+                if record[..count].windows(MARK.len()).any(|window| window == MARK.as_bytes()) {
+                    let _ = mark_seen.send(());
+                }
+            }
+            // EPIPE: records were overwritten before they could be read; the next read goes on.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}

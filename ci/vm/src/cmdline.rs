@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The guest kernel's command line: every word of it is chosen here.
+
+use crate::shape::Shape;
+
+/// Words that every guest gets, each with its reason.
+const ALWAYS: &[(&str, &str)] = &[
+    ("console=ttyS0", "the serial console is the log file, or the person's terminal"),
+    ("loglevel=5", "warnings and worse on the console; everything goes through /dev/kmsg"),
+    ("tsc=reliable", "under TCG Linux calls the TSC unstable and falls back to slow clocks"),
+    ("panic=-1", "a panic reboots at once, which QEMU's -no-reboot turns into its end"),
+    ("oops=panic", "an oops must fail the test, not be survived"),
+    ("movablecore=75%", "memory that is movable can be lent; a node of 1 GiB lends 768 MiB"),
+];
+
+pub fn build(shape: &Shape) -> String {
+    let mut words: Vec<&str> = ALWAYS.iter().map(|(word, _)| *word).collect();
+    words.extend(shape.append.split_whitespace());
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appended_words_come_last_so_that_they_win() {
+        let shape = Shape { append: " loglevel=8  no5lvl".into(), ..Shape::default() };
+        let line = build(&shape);
+        assert!(line.starts_with("console=ttyS0 loglevel=5 "));
+        assert!(line.ends_with(" movablecore=75% loglevel=8 no5lvl"));
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A request of the isle: copied once, then checked, then trusted.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::descriptors::Descriptors;
+use hermit_abi::channel::{Request, SEGMENTS};
+use hermit_abi::offload::{self, Arg, Call};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Longest path, with its NUL (PATH_MAX).
+pub const MAX_PATH: u64 = 4096;
+
+/// What a request said when it was taken.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub number: u32,
+    pub segment_count: u32,
+    pub tid: u32,
+    pub args: [u64; 6],
+    pub lens: [u64; 6],
+    pub segments: [(u64, u64); SEGMENTS],
+}
+
+impl Snapshot {
+    /// Reads each field once.
+    pub fn of(request: &Request) -> Self {
+        Self {
+            number: request.number.load(Relaxed),
+            segment_count: request.segment_count.load(Relaxed),
+            tid: request.tid.load(Relaxed),
+            args: request.args.each_ref().map(|a| a.load(Relaxed)),
+            lens: request.lens.each_ref().map(|a| a.load(Relaxed)),
+            segments: request.segments.each_ref().map(|s| (s.offset.load(Relaxed), s.len.load(Relaxed))),
+        }
+    }
+}
+
+/// A buffer: ranges of application memory, all in bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scatter {
+    pub parts: Vec<(u64, u64)>,
+    /// Length of all parts together.
+    pub len: u64,
+}
+
+/// One argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Also descriptors, which are the application's.
+    Scalar(u64),
+    Null,
+    Path(Scatter),
+    In(Scatter),
+    Out(Scatter),
+}
+
+/// A request that may be carried out.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub call: Call,
+    pub arguments: [Argument; 6],
+}
+
+impl Checked {
+    pub fn scalar(&self, i: usize) -> u64 {
+        match self.arguments.get(i) {
+            Some(Argument::Scalar(value)) => *value,
+            _ => 0,
+        }
+    }
+
+    /// The first argument as a descriptor.
+    pub fn fd(&self) -> i32 {
+        descriptor(self.scalar(0))
+    }
+}
+
+/// As the kernel sees it: an `int`.
+#[expect(clippy::cast_possible_truncation)]
+pub fn descriptor(value: u64) -> i32 {
+    value as u32 as i32
+}
+
+/// Why a request isn't carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The application's fault: this errno.
+    Errno(i32),
+    /// The isle kernel's fault.
+    Malformed(&'static str),
+}
+
+/// What requests are checked against.
+pub struct Limits<'a> {
+    pub memory_len: u64,
+    pub descriptors: &'a Descriptors,
+    /// The proxy's descriptor of the program, which the isle kernel may read.
+    pub exe_fd: i32,
+}
+
+/// Checks all that was said.
+pub fn check(snapshot: &Snapshot, limits: &Limits<'_>) -> Result<Checked, Refusal> {
+    let Snapshot { number, segment_count, args, lens, segments, .. } = snapshot;
+    let [_, request, ..] = *args;
+    let call = offload::find(*number, request).ok_or(Refusal::Errno(libc::ENOSYS))?;
+    let used = usize::try_from(*segment_count)
+        .ok()
+        .and_then(|count| segments.get(..count))
+        .ok_or(Refusal::Malformed("too many segments"))?;
+    let mut rest = Segments { rest: used, memory_len: limits.memory_len };
+    let mut arguments = [const { Argument::Scalar(0) }; 6];
+    for (((arg, &value), &len), place) in call.args.iter().zip(args).zip(lens).zip(&mut arguments) {
+        *place = argument(*arg, value, len, args, &call, limits, &mut rest)?;
+    }
+    if rest.rest.iter().any(|(_, len)| *len != 0) {
+        return Err(Refusal::Malformed("segments that no argument has"));
+    }
+    Ok(Checked { call, arguments })
+}
+
+fn argument(
+    arg: Arg,
+    value: u64,
+    len: u64,
+    args: &[u64; 6],
+    call: &Call,
+    limits: &Limits<'_>,
+    segments: &mut Segments<'_>,
+) -> Result<Argument, Refusal> {
+    let is_buffer = !matches!(arg, Arg::Absent | Arg::Scalar | Arg::Fd | Arg::DirFd);
+    if len != 0 && (!is_buffer || value == 0) {
+        return Err(Refusal::Malformed("a length for what isn't a buffer"));
+    }
+    if is_buffer && value == 0 {
+        return Ok(Argument::Null);
+    }
+    let counted = |n: u8| args.get(usize::from(n)).copied().unwrap_or(0);
+    match arg {
+        Arg::Absent => Ok(Argument::Scalar(0)),
+        Arg::Scalar => Ok(Argument::Scalar(value)),
+        Arg::Fd => {
+            let fd = descriptor(value);
+            let reads_exe = fd == limits.exe_fd && matches!(call.name, "pread64" | "fstat");
+            if limits.descriptors.kind(fd).is_none() && !reads_exe {
+                return Err(Refusal::Errno(libc::EBADF));
+            }
+            Ok(Argument::Scalar(value))
+        }
+        Arg::DirFd => {
+            let fd = descriptor(value);
+            let is_known = fd == libc::AT_FDCWD || limits.descriptors.kind(fd).is_some();
+            // With an absolute path Linux doesn't look at the descriptor, so it isn't wrong yet.
+            let value = if is_known { value } else { u64::MAX };
+            Ok(Argument::Scalar(value))
+        }
+        Arg::Path if len > MAX_PATH => Err(Refusal::Errno(libc::ENAMETOOLONG)),
+        Arg::Path if len == 0 => Err(Refusal::Malformed("a path without its NUL")),
+        Arg::Path => segments.take(len).map(Argument::Path),
+        Arg::In(n) | Arg::Out(n) if len > counted(n) => {
+            Err(Refusal::Malformed("more bytes than the call's argument says"))
+        }
+        Arg::In(n) | Arg::Out(n) if len == 0 && counted(n) != 0 => Err(Refusal::Errno(libc::EFAULT)),
+        Arg::In(_) => segments.take(len).map(Argument::In),
+        Arg::Out(_) => segments.take(len).map(Argument::Out),
+        Arg::InStruct(size) | Arg::OutStruct(size) if len != u64::from(size) => {
+            Err(Refusal::Malformed("a structure of another size"))
+        }
+        Arg::InStruct(_) => segments.take(len).map(Argument::In),
+        Arg::OutStruct(_) => segments.take(len).map(Argument::Out),
+    }
+}
+
+/// Segments that no argument has yet.
+struct Segments<'a> {
+    rest: &'a [(u64, u64)],
+    memory_len: u64,
+}
+
+impl Segments<'_> {
+    /// The next ones, `len` bytes in all.
+    fn take(&mut self, len: u64) -> Result<Scatter, Refusal> {
+        let mut scatter = Scatter::default();
+        while scatter.len < len {
+            let (&(offset, part), rest) =
+                self.rest.split_first().ok_or(Refusal::Malformed("too few segments"))?;
+            self.rest = rest;
+            let end = offset.checked_add(part).ok_or(Refusal::Malformed("a segment that wraps"))?;
+            if end > self.memory_len {
+                return Err(Refusal::Malformed("a segment beyond the memory of the isle"));
+            }
+            let sum = scatter.len.checked_add(part);
+            scatter.len = sum.ok_or(Refusal::Malformed("segments that are too long"))?;
+            if part != 0 {
+                scatter.parts.push((offset, part));
+            }
+        }
+        if scatter.len > len {
+            return Err(Refusal::Malformed("a segment of two arguments"));
+        }
+        Ok(scatter)
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

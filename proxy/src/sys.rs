@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! System calls that no crate offers as safe functions: forwarded ones, the door's ioctls, signals.
+
+use hermit_abi::door::{self, Attachment, StartIsle, Status};
+use hermit_abi::offload::{self, Arg};
+use libc::{c_int, c_ulong};
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// One argument of a forwarded call. All memory belongs to the proxy.
+pub enum Value<'a> {
+    Scalar(u64),
+    Null,
+    Path(&'a CStr),
+    In(&'a [u8]),
+    Out(&'a mut [u8]),
+}
+
+/// Makes a system call from the table of [`offload`] and returns what the kernel returns: a result or a negative
+/// errno. Lengths of buffers are those of the slices, whatever the scalar says. -ENOSYS if the call
+/// isn't in the table, -EFAULT if a value isn't what the table says.
+pub fn forward(number: u32, values: &mut [Value<'_>; 6]) -> i64 {
+    let request = match values[1] {
+        Value::Scalar(scalar) => scalar,
+        _ => 0,
+    };
+    let call = match offload::find(number, request) {
+        Some(call) if number < offload::special::STARTUP => call,
+        _ => return -i64::from(libc::ENOSYS),
+    };
+    let mut raw = [0u64; 6];
+    let mut lens: [Option<u64>; 6] = [None; 6];
+    for (i, (arg, value)) in call.args.iter().zip(values).enumerate() {
+        raw[i] = match (arg, value) {
+            (Arg::Absent, _) => 0,
+            (Arg::Scalar | Arg::Fd | Arg::DirFd, Value::Scalar(scalar)) => *scalar,
+            (Arg::Scalar | Arg::Fd | Arg::DirFd, _) => return -i64::from(libc::EFAULT),
+            (_, Value::Null) => 0,
+            (Arg::Path, Value::Path(path)) => path.as_ptr() as u64,
+            (Arg::In(n), Value::In(bytes)) => {
+                lens[usize::from(*n)] = Some(bytes.len() as u64);
+                bytes.as_ptr() as u64
+            }
+            (Arg::Out(n), Value::Out(bytes)) => {
+                lens[usize::from(*n)] = Some(bytes.len() as u64);
+                bytes.as_mut_ptr() as u64
+            }
+            (Arg::InStruct(size), Value::In(bytes)) if bytes.len() >= usize::from(*size) => {
+                bytes.as_ptr() as u64
+            }
+            (Arg::OutStruct(size), Value::Out(bytes)) if bytes.len() >= usize::from(*size) => {
+                bytes.as_mut_ptr() as u64
+            }
+            _ => return -i64::from(libc::EFAULT),
+        };
+    }
+    for (value, len) in raw.iter_mut().zip(lens) {
+        *value = len.unwrap_or(*value);
+    }
+    let [a, b, c, d, e, f] = raw;
+    // SAFETY:
+    // 1. None of the calls in the table touches memory but through the arguments that the table calls buffers.
+    // 2. Each of those is null, which makes the kernel return EFAULT, or a slice or string that is borrowed until the
+    //    call returns, for writing where the call writes, and as long as the table or the length argument
+    //    that was set above says.
+    // 3. Descriptors are numbers to the kernel; callers see to it that they are the application's.
+    let result = unsafe { libc::syscall(i64::from(number), a, b, c, d, e, f) };
+    if result == -1 { -i64::from(errno()) } else { result }
+}
+
+/// Calls `f` with a descriptor that a forwarded call has just made and that nobody else knows yet.
+/// `None` if that is no descriptor.
+pub fn with_new_descriptor<R>(fd: i32, f: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: Not -1. The application alone closes it, after it has been told of it, which is after `f`.
+    Some(f(unsafe { BorrowedFd::borrow_raw(fd) }))
+}
+
+fn errno() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Starts the isle behind a door.
+pub fn start_isle(fd: BorrowedFd<'_>, argument: &StartIsle) -> io::Result<()> {
+    // SAFETY: The ioctl reads a `StartIsle`. (Another device would say ENOTTY.)
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), c_ulong::from(door::START_ISLE), argument) })?;
+    Ok(())
+}
+
+/// Attaches to the isle behind a door.
+pub fn attach(fd: BorrowedFd<'_>) -> io::Result<Attachment> {
+    let mut attachment = Attachment::default();
+    // SAFETY: The ioctl writes an `Attachment`, which is borrowed for writing.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), c_ulong::from(door::ATTACH), &raw mut attachment) })?;
+    Ok(attachment)
+}
+
+/// Asks how the application is.
+pub fn status(fd: BorrowedFd<'_>) -> io::Result<Status> {
+    let mut status = Status::default();
+    // SAFETY: The ioctl writes a `Status`, which is borrowed for writing.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), c_ulong::from(door::STATUS), &raw mut status) })?;
+    Ok(status)
+}
+
+/// The orders to a door that have no argument in memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    Run,
+    Kick,
+    Signal(i32),
+}
+
+/// Gives an order to the isle behind a door.
+pub fn order(fd: BorrowedFd<'_>, order: Order) -> io::Result<()> {
+    let (command, argument) = match order {
+        Order::Run => (door::RUN, 0),
+        Order::Kick => (door::KICK, 0),
+        Order::Signal(number) => (door::SIGNAL, c_ulong::try_from(number).unwrap_or(0)),
+    };
+    // SAFETY: These ioctls touch no memory of ours.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), c_ulong::from(command), argument) })?;
+    Ok(())
+}
+
+/// Has binfmt_misc kept `argv[0]` (flag P)? AT_FLAGS_PRESERVE_ARGV0, include/uapi/linux/binfmts.h.
+pub fn binfmt_keeps_argv0() -> bool {
+    const AT_FLAGS: c_ulong = 8;
+    // SAFETY: Reads the process's own auxiliary vector.
+    unsafe { libc::getauxval(AT_FLAGS) & 1 != 0 }
+}
+
+fn signal_set(signals: &[i32]) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: `sigemptyset` initialises the set, `sigaddset` changes it or refuses a bad number.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        set.assume_init()
+    }
+}
+
+/// Does the process ignore this signal, say because of nohup(1)? (Blocked, it would come all the same.)
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: Only asks; fills in `action` if it succeeds.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Blocks signals in this thread, and those it will start, and returns a descriptor to read them from.
+pub fn take_signals(signals: &[i32]) -> io::Result<OwnedFd> {
+    let set = signal_set(signals);
+    // SAFETY: The set is initialised; the old one isn't asked for.
+    let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    // SAFETY: The set is initialised.
+    let fd = check(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+    // SAFETY: A new descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The next signal of [`take_signals`], if there is one.
+pub fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
+    let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
+    let n = rustix::io::read(fd, &mut bytes).ok()?;
+    let signo = bytes.get(..n)?.first_chunk()?;
+    i32::try_from(u32::from_ne_bytes(*signo)).ok()
+}
+
+/// Dies of this signal, so that the parent sees it, but without a core dump: it would be the proxy's.
+/// Returns if the signal isn't deadly.
+pub fn die_of(signal: i32) {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    let set = signal_set(&[signal]);
+    // SAFETY: Back to what every process starts with; no handler of this process is needed after it.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::raise(signal);
+    }
+}
+
+/// Where [`on_sigbus`] writes.
+static LAST_WORDS_FD: AtomicI32 = AtomicI32::new(2);
+
+/// Tells the handler of SIGBUS where to write. The descriptor must stay open.
+pub fn set_last_words_fd(fd: &OwnedFd) {
+    LAST_WORDS_FD.store(fd.as_raw_fd(), Ordering::Relaxed);
+}
+
+extern "C" fn on_sigbus(_: c_int) {
+    let words = b"proxy: the isle was stopped while its application ran\n";
+    // SAFETY: write(2) and _exit(2) may be called in signal handlers.
+    unsafe {
+        libc::write(LAST_WORDS_FD.load(Ordering::Relaxed), words.as_ptr().cast(), words.len());
+        libc::_exit(crate::failure::FAILED.into());
+    }
+}
+
+/// From now on SIGBUS, which comes of touching the memory of an isle that is gone, ends the proxy
+/// with a sentence.
+pub fn explain_sigbus() {
+    let handler: extern "C" fn(c_int) = on_sigbus;
+    // SAFETY: The handler only does what is allowed in one.
+    unsafe { libc::signal(libc::SIGBUS, handler as libc::sighandler_t) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Value::{In, Null, Out, Path, Scalar};
+
+    fn call(number: u32, values: [Value<'_>; 3]) -> i64 {
+        let [a, b, c] = values;
+        forward(number, &mut [a, b, c, Scalar(0), Scalar(0), Scalar(0)])
+    }
+
+    #[test]
+    fn keeps_results_and_errno() {
+        assert_eq!(call(21, [Path(c"/"), Scalar(0), Scalar(0)]), 0);
+        assert_eq!(call(21, [Path(c"/nonexistent"), Scalar(0), Scalar(0)]), -i64::from(libc::ENOENT));
+        assert_eq!(call(3, [Scalar(u64::MAX), Scalar(0), Scalar(0)]), -i64::from(libc::EBADF));
+        assert_eq!(call(21, [Null, Scalar(0), Scalar(0)]), -i64::from(libc::EFAULT));
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_slices() {
+        let mut small = [0; 4];
+        let result = call(89, [Path(c"/proc/self/exe"), Out(&mut small), Scalar(1 << 40)]);
+        assert_eq!(result, 4);
+        let mut stat = [0; 143];
+        assert_eq!(call(4, [Path(c"/"), Out(&mut stat), Scalar(0)]), -i64::from(libc::EFAULT));
+    }
+
+    #[test]
+    fn refuses_what_is_not_in_the_table() {
+        assert_eq!(call(57, [Scalar(0), Scalar(0), Scalar(0)]), -i64::from(libc::ENOSYS));
+        assert_eq!(call(16, [Scalar(0), Scalar(0x5402), In(&[])]), -i64::from(libc::ENOSYS));
+        assert_eq!(call(0, [Scalar(0), Scalar(4096), Scalar(8)]), -i64::from(libc::EFAULT));
+        assert_eq!(call(0, [Scalar(0), In(b"read only"), Scalar(8)]), -i64::from(libc::EFAULT));
+        let startup = offload::special::STARTUP;
+        assert_eq!(call(startup, [Scalar(0), Scalar(0), Scalar(0)]), -i64::from(libc::ENOSYS));
+    }
+}
