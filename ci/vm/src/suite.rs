@@ -1,5 +1,199 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! stub
-use std::{ffi::OsString, path::PathBuf};
-use crate::session::Setup;
-pub fn run(_: &Setup, _: &[PathBuf], _: &[OsString]) -> anyhow::Result<u8> { todo!() }
+//! Test suites: guest scripts in machines of their own, and crates' tests on the host. Counts it all.
+//!
+//! A script says in `# vm: NAME=value …` comments which machine it wants, and in `# allow: TEXT` comments
+//! which kernel messages it provokes. It prints `ok - NAME`, `not ok - NAME` and `ok - NAME # SKIP WHY`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+
+use crate::logs::Logs;
+use crate::request::Request;
+use crate::session::{self, Outcome, Setup, Streams};
+use crate::variables::Variables;
+use crate::warnings;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Count {
+    fn add(&mut self, other: Count) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Prints one result of the suite's own.
+    fn report(&mut self, name: &str, problem: Option<&str>) {
+        match problem {
+            None => {
+                self.passed += 1;
+                println!("ok - {name}");
+            }
+            Some(problem) => {
+                self.failed += 1;
+                println!("not ok - {name}");
+                problem.lines().for_each(|line| println!("  # {line}"));
+            }
+        }
+    }
+}
+
+/// Runs crates' tests, then scripts, one after another; the last line is the count.
+pub fn run(setup: &Setup, crates: &[PathBuf], scripts: &[OsString]) -> Result<u8> {
+    let mut total = Count::default();
+    for dir in crates {
+        println!("# tests of {}", dir.display());
+        total.add(crate_tests(setup, dir)?);
+    }
+    for script in scripts {
+        let script = Path::new(script);
+        println!("# {}", script.display());
+        total.add(guest_script(setup, script)?);
+    }
+    let skipped = if total.skipped > 0 { format!(", {} skipped", total.skipped) } else { String::new() };
+    println!("{} passed, {} failed{skipped}", total.passed, total.failed);
+    Ok(u8::from(total.failed > 0 || total.passed == 0))
+}
+
+fn crate_tests(setup: &Setup, dir: &Path) -> Result<Count> {
+    fs::create_dir_all(&setup.logs)?;
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let output = Command::new(cargo)
+        .args(["test", "--locked"])
+        .current_dir(dir)
+        .output()
+        .with_context(|| format!("cannot run cargo test in {}", dir.display()))?;
+    let name = dir.display().to_string().replace('/', "-");
+    let log = setup.logs.join(format!("cargo-{}.log", name.trim_matches(['.', '-'])));
+    fs::write(&log, [output.stdout.as_slice(), &output.stderr].concat())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut count = Count::default();
+    for result in text.lines().filter_map(libtest_result) {
+        count.add(result);
+    }
+    println!("  # {} passed, {} failed, log in {}", count.passed, count.failed, log.display());
+    if !output.status.success() && count.failed == 0 {
+        count.report(&format!("cargo test in {}", dir.display()), Some("it does not build or it died"));
+    }
+    Ok(count)
+}
+
+/// `test result: ok. 3 passed; 0 failed; 1 ignored; …`
+fn libtest_result(line: &str) -> Option<Count> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let number = |what: &str| {
+        let part = counts.split("; ").find_map(|part| part.strip_suffix(what))?;
+        part.trim().parse().ok()
+    };
+    Some(Count { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
+}
+
+fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
+    let text = fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
+    let words = header(&text, "# vm:").flat_map(str::split_whitespace).map(OsString::from).collect();
+    let variables = Variables::parse(words, 300)?;
+    let name = script.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let logs = Logs::open(&setup.logs, &name)?;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let streams = Streams {
+        stdin: Box::new(io::empty()),
+        stdout: Box::new(Tee(Arc::clone(&seen))),
+        stderr: Box::new(io::stderr()),
+    };
+    let inside = format!("/app/{name}.sh");
+    let request = Request {
+        argv: vec!["/bin/sh".into(), inside.clone()],
+        programs: vec![(inside, script.to_path_buf())],
+        environment: variables.environment_as_given(),
+        power_off: true,
+        ..Request::default()
+    };
+    let outcome = session::run(setup, &variables.shape, &request, &logs, streams, |_| Ok(()));
+    let printed = seen.lock().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let mut count = results(&printed);
+    let problem = match outcome {
+        Ok(Outcome::Exited(0)) if count != Count::default() => None,
+        Ok(Outcome::Exited(0)) => Some("it printed no result".to_string()),
+        Ok(Outcome::Exited(status)) => Some(format!("exit status {status}")),
+        Ok(other) => Some(format!("{other:?}\n{}", logs.tail())),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    count.report(&format!("{name}: the script ran to its end"), problem.as_deref());
+
+    let kernel = fs::read(&logs.kernel)?;
+    let allowed: Vec<String> = header(&text, "# allow:").map(|text| text.trim().to_string()).collect();
+    let found = warnings::find(&String::from_utf8_lossy(&kernel), &allowed);
+    let problem = (!found.is_empty()).then(|| format!("{}\nlog: {}", found.join("\n"), logs.kernel.display()));
+    count.report(&format!("{name}: nothing in Linux's log"), problem.as_deref());
+    Ok(count)
+}
+
+fn header<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
+    text.lines().take_while(|line| line.starts_with('#') || line.is_empty()).filter_map(move |line| line.strip_prefix(start))
+}
+
+fn results(printed: &str) -> Count {
+    let mut count = Count::default();
+    for line in printed.lines() {
+        if line.starts_with("not ok ") {
+            count.failed += 1;
+        } else if line.starts_with("ok ") && line.contains("# SKIP") {
+            count.skipped += 1;
+        } else if line.starts_with("ok ") {
+            count.passed += 1;
+        }
+    }
+    count
+}
+
+/// Shows what a script prints, and keeps it.
+struct Tee(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Ok(mut seen) = self.0.lock() {
+            seen.extend_from_slice(bytes);
+        }
+        io::stdout().write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_counted() {
+        let printed = "ok - a\nnot ok - b\nok - c # SKIP no such thing\nnoise ok - d\nokay\n";
+        assert_eq!(results(printed), Count { passed: 1, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn libtest_lines_are_understood() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
+        assert_eq!(libtest_result(line), Some(Count { passed: 12, failed: 3, skipped: 1 }));
+        assert_eq!(libtest_result("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn headers_end_with_the_comments() {
+        let text = "#!/bin/sh\n# vm: VCPUS=2\n# vm: MEM=1G\n\necho\n# vm: NODES=9\n";
+        assert_eq!(header(text, "# vm:").collect::<Vec<_>>(), [" VCPUS=2", " MEM=1G"]);
+    }
+}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The front door of HermitCore. `make help` lists the targets; the work is done by programs in ci/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# Debian's compilers come first: rustup's shims would shadow them, and may lack the library's source.
+export CARGO ?= $(firstword $(wildcard /usr/bin/cargo) cargo)
+export RUSTC ?= $(firstword $(wildcard /usr/bin/rustc) rustc)
+
+vm_variables = VCPUS="$(VCPUS)" NODES="$(NODES)" MEM="$(MEM)" APIC="$(APIC)" KERNEL="$(KERNEL)" \
+	TIMEOUT="$(TIMEOUT)" SHARE="$(SHARE)" ISLE="$(ISLE)" CPUS="$(CPUS)" ARGS='$(subst ','\'',$(ARGS))'
+kernel_wanted = $(or $(KERNEL),normal)
+vm = build/hermit-vm --qemu "$$(ci/qemu.sh)"
+tests = $(sort $(wildcard ci/tests/*.sh))
+
+##@ For users
+.PHONY: run exec qemu test check soak clean help build
+
+run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM TIMEOUT
+	@$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables)
+
+exec: build ## Run SCRIPT as root in the VM, with SHARE mounted at /host
+	@$(vm) exec SCRIPT="$(SCRIPT)" $(vm_variables)
+
+qemu: build ## The VM for a person: a root shell; leaving it ends the VM
+	@$(vm) shell VCPUS="$(or $(VCPUS),10)" NODES="$(or $(NODES),2)" MEM="$(or $(MEM),8G)" \
+		APIC="$(APIC)" KERNEL="$(KERNEL)" SHARE="$(SHARE)"
+
+##@ For developers
+test: build build-debug ## Run every test; the last line is the count
+	@$(vm) test --crate isle-kernel/abi --crate rust-module/host-tests --crate proxy --crate ci/vm $(tests)
+
+soak: build build-debug ## Run the tests that take long
+	@$(vm) test $(sort $(wildcard ci/soak/*.sh))
+
+check: ## Formatting and clippy, warnings denied
+	@ci/check.sh
+
+clean: ## Remove what was built here (the kernel stays in its cache)
+	rm -rf build
+	for dir in isle-kernel proxy ci/vm rust-module/host-tests isle-kernel/abi; do rm -rf $$dir/target; done
+
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+build:
+	@ci/deps.sh
+	@ci/build.sh $(kernel_wanted)
+
+.PHONY: build-debug
+build-debug: build
+	@ci/build.sh debug
