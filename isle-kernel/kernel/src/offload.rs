@@ -162,7 +162,10 @@ fn put(request: &Request, index: usize, value: u64, len: u64) {
 }
 
 fn free_request(channel: &'static Channel) -> Result<&'static Request> {
-    channel.requests.iter().find(|r| r.state.load(Ordering::Acquire) == state::FREE).ok_or(EIO)
+    let request = channel.requests.iter().find(|r| r.state.load(Ordering::Acquire) == state::FREE).ok_or(EIO)?;
+    // Nothing of its last use may be taken for this one's.
+    (0..request.args.len()).for_each(|i| put(request, i, 0, 0));
+    Ok(request)
 }
 
 fn post(app: &App, request: &Request, call: &Call, segments: usize) -> Result<u64> {
