@@ -25,7 +25,8 @@ got: $3"; fi
 
 # store FILE TEXT: writes to a sysfs file; prints the error's text, nothing if it went well.
 store() {
-	(printf '%s\n' "$2" >"$1") 2>&1 | sed 's/.*: //'
+	# Busybox's echo tells of a write that failed; its printf doesn't.
+	(echo "$2" >"$1") 2>&1 | sed 's/.*: //'
 }
 
 # refused NAME FILE TEXT ERROR

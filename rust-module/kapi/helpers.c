@@ -95,14 +95,20 @@ int hermit_helper_page_zone(unsigned long pfn, int node)
 	return page_zonenum(page) == ZONE_MOVABLE;
 }
 
-/* Does a range that is online hold pages that the kernel has had since boot and never moves? */
-bool hermit_helper_has_reserved_page(unsigned long pfn, unsigned long count);
-bool hermit_helper_has_reserved_page(unsigned long pfn, unsigned long count)
+/*
+ * Does an online range hold pages that offlining it would fail at? Much as has_unmovable_pages() sees it: reserved
+ * pages anywhere, and in kernel zones also what is neither free nor on an LRU list.
+ */
+bool hermit_helper_has_unmovable_page(unsigned long pfn, unsigned long count);
+bool hermit_helper_has_unmovable_page(unsigned long pfn, unsigned long count)
 {
 	for (unsigned long end = pfn + count; pfn < end; pfn++) {
 		struct page *page = pfn_to_online_page(pfn);
 
 		if (!page || PageReserved(page))
+			return true;
+		if (page_zonenum(page) != ZONE_MOVABLE && page_count(page) && !PageLRU(page) &&
+		    !__PageMovable(page))
 			return true;
 		if (!(pfn % 1024))
 			cond_resched();

@@ -14,7 +14,7 @@ extern "C" {
     fn hermit_helper_max_node() -> i32;
     fn hermit_helper_node_span(node: i32, start: *mut usize, spanned: *mut usize, present: *mut usize);
     fn hermit_helper_page_zone(pfn: usize, node: i32) -> i32;
-    fn hermit_helper_has_reserved_page(pfn: usize, count: usize) -> bool;
+    fn hermit_helper_has_unmovable_page(pfn: usize, count: usize) -> bool;
 }
 
 const PAGE_SIZE: u64 = crate::abi::PAGE_SIZE;
@@ -65,12 +65,12 @@ pub fn zone_of(node: u32, block: Range) -> Option<Zone> {
     (zone(block.start + block.len - PAGE_SIZE)? == first).then_some(first)
 }
 
-/// Whether a block can't go for sure: it has holes, or pages that the kernel has had since boot.
+/// Whether a block can't go, as far as a look at its pages tells: it has holes, or pages of the kernel's.
 /// Trying it all the same would fail, and dump such a page to the kernel log.
 pub fn is_pinned_down(block: Range) -> bool {
     let (pfn, count) = (block.start / PAGE_SIZE, block.len / PAGE_SIZE);
     // SAFETY: Looks up any page frame number, whether there is memory or not.
-    unsafe { hermit_helper_has_reserved_page(pfn as usize, count as usize) }
+    unsafe { hermit_helper_has_unmovable_page(pfn as usize, count as usize) }
 }
 
 /// Takes a block from Linux. May take for ever if pages are pinned; a signal ends it with EINTR.
