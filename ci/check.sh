@@ -7,9 +7,12 @@ failed=0
 rustfmt=$(command -v rustfmt || true)
 clippy=$(command -v cargo-clippy || true)
 if [ -n "$rustfmt" ]; then
-	git ls-files '*.rs' | xargs rustfmt --check --edition 2021 --config skip_children=true 2>/dev/null || {
-		git ls-files '*.rs' | xargs rustfmt --check --edition 2021 -l || failed=1
-	}
+	echo "rustfmt: all crates and the module"
+	for dir in isle-kernel/abi isle-kernel/plat isle-kernel/kernel proxy ci/vm rust-module/host-tests; do
+		edition=$(sed -n 's/^edition = "\(.*\)"/\1/p' "$dir/Cargo.toml")
+		git ls-files "$dir/*.rs" | xargs rustfmt --check --edition "$edition" || failed=1
+	done
+	git ls-files 'rust-module/*.rs' | xargs rustfmt --check --edition 2021 || failed=1
 else
 	echo "check: formatting skipped, there is no rustfmt" >&2
 fi

@@ -8,8 +8,8 @@ use crate::isle::{Isle, Isles, Running};
 use crate::kapi::chardev::{self, AddressSpace, Fault, Registration, POLLHUP, POLLIN};
 use crate::kapi::wait::PollTable;
 use core::sync::atomic::Ordering;
-use kernel::new_mutex;
 use kernel::fmt;
+use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::{Arc, Mutex};
@@ -33,9 +33,17 @@ pub fn register(isles: &Isles, module: &'static ThisModule) -> Result<KVec<Devic
 enum Progress {
     Opened,
     /// It has started the isle, which stops with it.
-    Holds { epoch: u64 },
-    Attached { epoch: u64, slot: usize },
-    Ran { epoch: u64, slot: usize },
+    Holds {
+        epoch: u64,
+    },
+    Attached {
+        epoch: u64,
+        slot: usize,
+    },
+    Ran {
+        epoch: u64,
+        slot: usize,
+    },
 }
 
 impl Progress {
@@ -180,10 +188,7 @@ impl chardev::Session for Session {
             Self {
                 isle: isle.clone(),
                 mappings,
-                progress: KBox::pin_init(
-                    new_mutex!(Progress::Opened, "hermit:session"),
-                    GFP_KERNEL,
-                )?,
+                progress: KBox::pin_init(new_mutex!(Progress::Opened, "hermit:session"), GFP_KERNEL)?,
                 changes: KBox::pin_init(new_mutex!((), "hermit:session-changes"), GFP_KERNEL)?,
             },
             GFP_KERNEL,
@@ -215,7 +220,11 @@ impl chardev::Session for Session {
                 None => (offset, CHANNEL_SIZE as u64),
             };
             let end = start.checked_add(len).ok_or(EINVAL)?;
-            if end > size { Err(EINVAL) } else { Ok(()) }
+            if end > size {
+                Err(EINVAL)
+            } else {
+                Ok(())
+            }
         })
     }
 

@@ -25,8 +25,8 @@ use crate::partition::cpus::{self, LentCpus};
 use crate::partition::memory::LentMemory;
 use crate::partition::size;
 use core::sync::atomic::Ordering;
-use kernel::new_mutex;
 use kernel::fmt;
+use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::{Arc, Mutex};
@@ -248,8 +248,7 @@ impl Isle {
             return Err(e);
         }
         let shared = Arc::new(loaded.shared, GFP_KERNEL)?;
-        let mut running =
-            Running { doorbell: None, shared: shared.clone(), _app_memory: app_memory, cpus, memory };
+        let mut running = Running { doorbell: None, shared: shared.clone(), _app_memory: app_memory, cpus, memory };
         match self.make_doorbell(shared) {
             Ok(doorbell) => running.doorbell = Some(doorbell),
             Err(e) => {
@@ -353,12 +352,8 @@ impl Isle {
         let epoch = view.epoch;
         let running = view.running().ok_or(ENODEV)?;
         let shared = running.shared.clone();
-        let slot = view
-            .taken
-            .iter()
-            .enumerate()
-            .position(|(slot, taken)| !taken && shared.is_free(slot))
-            .ok_or(EBUSY)?;
+        let slot =
+            view.taken.iter().enumerate().position(|(slot, taken)| !taken && shared.is_free(slot)).ok_or(EBUSY)?;
         shared.reset_channel(slot)?;
         if let Some(taken) = view.taken.get_mut(slot) {
             *taken = true;

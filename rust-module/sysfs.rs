@@ -97,9 +97,8 @@ static STATS: Ops<Isle> = Ops {
         let view = isle.view.lock();
         let Some(running) = view.running() else { return Ok(()) };
         for (number, cpu) in running.cpus.numbers().iter().zip(running.shared.cpus()?) {
-            let [a, b, c, d, e] =
-                [&cpu.interrupts, &cpu.faults, &cpu.syscalls, &cpu.offloads, &cpu.switches]
-                    .map(|counter| counter.load(Ordering::Relaxed));
+            let [a, b, c, d, e] = [&cpu.interrupts, &cpu.faults, &cpu.syscalls, &cpu.offloads, &cpu.switches]
+                .map(|counter| counter.load(Ordering::Relaxed));
             put!(out, "{number} {a} {b} {c} {d} {e}\n");
         }
         Ok(())
@@ -107,8 +106,7 @@ static STATS: Ops<Isle> = Ops {
     store: None,
 };
 
-static LOG: BinOps<Isle> =
-    BinOps { name: c_str!("log"), read: |isle, offset, buffer| isle.read_log(offset, buffer) };
+static LOG: BinOps<Isle> = BinOps { name: c_str!("log"), read: |isle, offset, buffer| isle.read_log(offset, buffer) };
 
 /// The files of one isle, and their directory, which goes last.
 struct Entry {
@@ -138,4 +136,3 @@ impl Tree {
         Ok(Self { _entries: entries, _root: root })
     }
 }
-

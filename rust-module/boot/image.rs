@@ -19,7 +19,11 @@ impl Image {
             let why = e.to_errno();
             pr_err!("isle{node}: {path} can't be read ({why})\n");
             // Too long, or no regular file: no image either way.
-            if e == EFBIG || e == EINVAL { ENOEXEC } else { e }
+            if e == EFBIG || e == EINVAL {
+                ENOEXEC
+            } else {
+                e
+            }
         })?;
         let this = Self(contents);
         this.elf().map_err(|problem| {

@@ -29,9 +29,7 @@ pub struct Access {
 
 impl Access {
     fn bits(self) -> u64 {
-        PRESENT
-            | if self.writable { WRITABLE } else { 0 }
-            | if self.executable { 0 } else { NO_EXECUTE }
+        PRESENT | if self.writable { WRITABLE } else { 0 } | if self.executable { 0 } else { NO_EXECUTE }
     }
 }
 

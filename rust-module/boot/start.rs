@@ -45,13 +45,7 @@ impl Trampoline {
 }
 
 /// Starts all CPUs and waits until the isle runs. ETIMEDOUT: one did not come up.
-pub fn start(
-    node: u32,
-    trampoline: &Trampoline,
-    image: &Image,
-    loaded: &Loaded,
-    cpus: &LentCpus,
-) -> Result {
+pub fn start(node: u32, trampoline: &Trampoline, image: &Image, loaded: &Loaded, cpus: &LentCpus) -> Result {
     let elf = image.elf().map_err(|_| ENOEXEC)?;
     let mut args = TrampolineArgs {
         low_page_table: 0,
@@ -70,7 +64,10 @@ pub fn start(
             start_one(*area, apic_id, elf.trampoline, &mut args, loaded, index)?
         };
         if !came {
-            pr_err!("isle{node}: CPU {number} (APIC id {:#x}) did not come up; see /sys/hermit/isle{node}/log\n", apic_id.raw());
+            pr_err!(
+                "isle{node}: CPU {number} (APIC id {:#x}) did not come up; see /sys/hermit/isle{node}/log\n",
+                apic_id.raw()
+            );
             return Err(time::etimedout());
         }
     }
@@ -100,9 +97,11 @@ fn start_one(
     low.write_value(area.start + TRAMPOLINE_ARGS, args)?;
 
     let alive = || {
-        loaded.shared.cpus().is_ok_and(|cpus| {
-            cpus.get(index).is_some_and(|c| c.state.load(Ordering::Acquire) == cpu::state::READY)
-        }) || loaded.shared.is_crashed()
+        loaded
+            .shared
+            .cpus()
+            .is_ok_and(|cpus| cpus.get(index).is_some_and(|c| c.state.load(Ordering::Acquire) == cpu::state::READY))
+            || loaded.shared.is_crashed()
     };
     // SDM vol. 3, "Typical AP Initialization Sequence": INIT, 10 ms, SIPI, 200 us, SIPI if need be.
     let page = (area.start / PAGE_SIZE) as u8;

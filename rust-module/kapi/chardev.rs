@@ -93,9 +93,7 @@ pub fn read_user(argument: usize, bytes: &mut [u8]) -> Result {
 /// Writes to user memory.
 pub fn write_user<T: super::shm::Plain>(argument: usize, value: &T) -> Result {
     // SAFETY: `Plain` has no padding.
-    let bytes = unsafe {
-        core::slice::from_raw_parts((value as *const T).cast::<u8>(), core::mem::size_of::<T>())
-    };
+    let bytes = unsafe { core::slice::from_raw_parts((value as *const T).cast::<u8>(), core::mem::size_of::<T>()) };
     UserSlice::new(argument as _, bytes.len()).writer().write_slice(bytes)
 }
 
@@ -127,12 +125,7 @@ impl<S: Session> Registration<S> {
     const VM_OPS_REF: &'static bindings::vm_operations_struct = &Self::VM_OPS;
 
     /// Makes the device `name`, at /dev/`node`, for root alone.
-    pub fn new(
-        name: CString,
-        node: CString,
-        device: S::Device,
-        module: &'static ThisModule,
-    ) -> Result<Self> {
+    pub fn new(name: CString, node: CString, device: S::Device, module: &'static ThisModule) -> Result<Self> {
         // SAFETY: All zeroes is valid for both.
         let (misc, fops) = unsafe {
             (
@@ -189,10 +182,7 @@ impl<S: Session> Registration<S> {
         }
     }
 
-    unsafe extern "C" fn mmap(
-        file: *mut bindings::file,
-        vma: *mut bindings::vm_area_struct,
-    ) -> i32 {
+    unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area_struct) -> i32 {
         from_result(|| {
             // SAFETY: As in `ioctl`; the area is ours to set up.
             unsafe {

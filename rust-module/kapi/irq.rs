@@ -10,8 +10,8 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr;
 use kernel::bindings;
-use kernel::error::to_result;
 use kernel::c_str;
+use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::Arc;
@@ -20,14 +20,8 @@ use kernel::sync::Arc;
 #[allow(improper_ctypes)]
 extern "C" {
     fn hermit_helper_irq_domain_alloc_irq(domain: *mut bindings::irq_domain) -> i32;
-    fn hermit_helper_irq_domain_alloc_fwnode(
-        name: *const kernel::ffi::c_char,
-    ) -> *mut bindings::fwnode_handle;
-    fn hermit_helper_irq_target(
-        data: *mut bindings::irq_data,
-        apicid: *mut u32,
-        vector: *mut u32,
-    ) -> bool;
+    fn hermit_helper_irq_domain_alloc_fwnode(name: *const kernel::ffi::c_char) -> *mut bindings::fwnode_handle;
+    fn hermit_helper_irq_target(data: *mut bindings::irq_data, apicid: *mut u32, vector: *mut u32) -> bool;
 }
 
 /// What happens at a doorbell. Both are called with interrupts off.
@@ -69,10 +63,7 @@ impl Domain {
                 MaybeUninit::<bindings::irq_domain_ops>::zeroed().assume_init(),
             )
         };
-        let mut this = KBox::new(
-            Self { domain: ptr::null_mut(), fwnode: ptr::null_mut(), chip, ops },
-            GFP_KERNEL,
-        )?;
+        let mut this = KBox::new(Self { domain: ptr::null_mut(), fwnode: ptr::null_mut(), chip, ops }, GFP_KERNEL)?;
         this.chip.name = c_str!("hermit-doorbell").as_char_ptr();
         this.chip.irq_ack = Some(bindings::irq_chip_ack_parent);
         this.chip.irq_set_affinity = Some(set_affinity);
@@ -82,8 +73,7 @@ impl Domain {
         let chip: *mut bindings::irq_chip = &mut this.chip;
         // SAFETY: Name, operations and chip live as long as the domain, which `drop` removes.
         unsafe {
-            this.fwnode =
-                hermit_helper_irq_domain_alloc_fwnode(c_str!("hermit").as_char_ptr());
+            this.fwnode = hermit_helper_irq_domain_alloc_fwnode(c_str!("hermit").as_char_ptr());
             if this.fwnode.is_null() {
                 return Err(ENOMEM);
             }
@@ -121,12 +111,7 @@ impl Drop for Domain {
     }
 }
 
-unsafe extern "C" fn alloc(
-    domain: *mut bindings::irq_domain,
-    virq: u32,
-    count: u32,
-    arg: *mut c_void,
-) -> i32 {
+unsafe extern "C" fn alloc(domain: *mut bindings::irq_domain, virq: u32, count: u32, arg: *mut c_void) -> i32 {
     // SAFETY: Called by the irq core with our domain, whose host data is our chip.
     unsafe {
         let err = bindings::irq_domain_alloc_irqs_parent(domain, virq, count, arg);
@@ -152,11 +137,7 @@ unsafe extern "C" fn free(domain: *mut bindings::irq_domain, virq: u32, count: u
     unsafe { bindings::irq_domain_free_irqs_common(domain, virq, count) };
 }
 
-unsafe extern "C" fn set_affinity(
-    data: *mut bindings::irq_data,
-    mask: *const bindings::cpumask,
-    force: bool,
-) -> i32 {
+unsafe extern "C" fn set_affinity(data: *mut bindings::irq_data, mask: *const bindings::cpumask, force: bool) -> i32 {
     // SAFETY: Called by the irq core with the descriptor locked; `handler_data` was set in `Doorbell::new`
     // and is reset before it goes away.
     unsafe {

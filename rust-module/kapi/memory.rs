@@ -31,9 +31,7 @@ pub enum Zone {
 /// The nodes that have memory.
 pub fn nodes_with_memory() -> impl Iterator<Item = u32> {
     // SAFETY: Reads a constant and a bitmap.
-    (0..unsafe { hermit_helper_max_node() })
-        .filter(|&n| unsafe { hermit_helper_node_has_memory(n) })
-        .map(|n| n as u32)
+    (0..unsafe { hermit_helper_max_node() }).filter(|&n| unsafe { hermit_helper_node_has_memory(n) }).map(|n| n as u32)
 }
 
 /// The unit in which memory comes and goes, in bytes.
@@ -116,11 +114,7 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: Requested in `request`.
         unsafe {
-            bindings::__release_region(
-                core::ptr::addr_of_mut!(bindings::iomem_resource),
-                self.0.start,
-                self.0.len,
-            )
+            bindings::__release_region(core::ptr::addr_of_mut!(bindings::iomem_resource), self.0.start, self.0.len)
         };
     }
 }

@@ -68,26 +68,14 @@ impl<T: Listener + Clone> Registration<T> {
         Ok(KBox::new(Block { block, listener }, GFP_KERNEL)?)
     }
 
-    unsafe extern "C" fn on_reboot(
-        block: *mut bindings::notifier_block,
-        _: usize,
-        _: *mut c_void,
-    ) -> i32 {
+    unsafe extern "C" fn on_reboot(block: *mut bindings::notifier_block, _: usize, _: *mut c_void) -> i32 {
         // SAFETY: `block` is the first field of a live `Block<T>`.
         unsafe { (*block.cast::<Block<T>>()).listener.reboot() };
         NOTIFY_DONE
     }
 
-    unsafe extern "C" fn on_power(
-        block: *mut bindings::notifier_block,
-        event: usize,
-        _: *mut c_void,
-    ) -> i32 {
-        let prepares = [
-            bindings::PM_HIBERNATION_PREPARE,
-            bindings::PM_SUSPEND_PREPARE,
-            bindings::PM_RESTORE_PREPARE,
-        ];
+    unsafe extern "C" fn on_power(block: *mut bindings::notifier_block, event: usize, _: *mut c_void) -> i32 {
+        let prepares = [bindings::PM_HIBERNATION_PREPARE, bindings::PM_SUSPEND_PREPARE, bindings::PM_RESTORE_PREPARE];
         // SAFETY: `block` is the first field of a live `Block<T>`.
         let listener = unsafe { &(*block.cast::<Block<T>>()).listener };
         if prepares.iter().any(|&p| p as usize == event) && !listener.may_sleep() {

@@ -48,9 +48,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     pub fn new(range: Range) -> Result<Self> {
         // SAFETY: Any range may be asked for; NULL says that it can't be had.
-        let base = unsafe {
-            bindings::memremap(range.start, range.len as usize, bindings::MEMREMAP_WB as usize)
-        };
+        let base = unsafe { bindings::memremap(range.start, range.len as usize, bindings::MEMREMAP_WB as usize) };
         let base = NonNull::new(base.cast()).ok_or(ENOMEM)?;
         Ok(Self { base, range })
     }
@@ -92,9 +90,7 @@ impl Mapping {
     /// Copies a value that has no padding to a physical address. Nobody else may use that part yet.
     pub fn write_value<T: Plain>(&self, address: u64, value: &T) -> Result {
         // SAFETY: `Plain` has no padding, so that all bytes are initialised.
-        self.write(address, unsafe {
-            core::slice::from_raw_parts((value as *const T).cast(), size_of::<T>())
-        })
+        self.write(address, unsafe { core::slice::from_raw_parts((value as *const T).cast(), size_of::<T>()) })
     }
 
     /// Zeroes bytes at a physical address.

@@ -90,11 +90,7 @@ impl<T: Send + Sync> File<T> {
         Ok(Self { inner, dir: dir.0 })
     }
 
-    extern "C" fn show(
-        _: *mut bindings::kobject,
-        attr: *mut bindings::kobj_attribute,
-        page: *mut c_char,
-    ) -> isize {
+    extern "C" fn show(_: *mut bindings::kobject, attr: *mut bindings::kobj_attribute, page: *mut c_char) -> isize {
         // SAFETY: `attr` is the first field of a `FileInner<T>`, alive while callbacks run; sysfs
         // gives a page to write to.
         let (inner, page) = unsafe {
@@ -115,9 +111,8 @@ impl<T: Send + Sync> File<T> {
         len: usize,
     ) -> isize {
         // SAFETY: As in `show`; `data` has `len` bytes.
-        let (inner, data) = unsafe {
-            (&*attr.cast::<FileInner<T>>(), core::slice::from_raw_parts(data.cast::<u8>(), len))
-        };
+        let (inner, data) =
+            unsafe { (&*attr.cast::<FileInner<T>>(), core::slice::from_raw_parts(data.cast::<u8>(), len)) };
         match inner.ops.store.ok_or(EACCES).and_then(|store| store(&inner.owner, data)) {
             Ok(()) => len as isize,
             Err(e) => e.to_errno() as isize,
@@ -182,9 +177,8 @@ impl<T: Send + Sync> BinFile<T> {
         len: usize,
     ) -> isize {
         // SAFETY: As in `File::show`; `buffer` has room for `len` bytes.
-        let (inner, buffer) = unsafe {
-            (&*attr.cast::<BinInner<T>>(), core::slice::from_raw_parts_mut(buffer.cast::<u8>(), len))
-        };
+        let (inner, buffer) =
+            unsafe { (&*attr.cast::<BinInner<T>>(), core::slice::from_raw_parts_mut(buffer.cast::<u8>(), len)) };
         match (inner.ops.read)(&inner.owner, offset as u64, buffer) {
             Ok(n) => n as isize,
             Err(e) => e.to_errno() as isize,
@@ -198,4 +192,3 @@ impl<T> Drop for BinFile<T> {
         unsafe { bindings::sysfs_remove_bin_file(self.dir, &self.inner.attr) };
     }
 }
-

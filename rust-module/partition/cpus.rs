@@ -84,7 +84,10 @@ impl Drop for LentCpu {
         // Linux may have it again.
         drop(claim);
         if let Err(e) = cpu::add(cpu) {
-            pr_err!("CPU {cpu} does not come on line again ({}); try: echo 1 > /sys/devices/system/cpu/cpu{cpu}/online\n", e.to_errno());
+            pr_err!(
+                "CPU {cpu} does not come on line again ({}); try: echo 1 > /sys/devices/system/cpu/cpu{cpu}/online\n",
+                e.to_errno()
+            );
         }
     }
 }

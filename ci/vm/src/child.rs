@@ -94,8 +94,7 @@ mod tests {
 
     fn sleep(seconds: &str) -> Machine {
         let args = [seconds.to_string()];
-        Machine::start(Path::new("sleep"), &args, vec![], Path::new("/dev/null"), Terminal::Detached)
-            .unwrap()
+        Machine::start(Path::new("sleep"), &args, vec![], Path::new("/dev/null"), Terminal::Detached).unwrap()
     }
 
     #[test]
@@ -114,9 +113,8 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_an_error() {
-        let start = |program| {
-            Machine::start(Path::new(program), &[], vec![], Path::new("/dev/null"), Terminal::Detached)
-        };
+        let start =
+            |program| Machine::start(Path::new(program), &[], vec![], Path::new("/dev/null"), Terminal::Detached);
         assert!(start("/nonexistent/qemu").is_err());
     }
 }

@@ -104,11 +104,8 @@ fn exec(setup: &Setup, variables: Variables) -> Result<u8> {
 /// Runs the request with our own streams and signals.
 fn connected(setup: &Setup, variables: &Variables, request: &Request, name: &str) -> Result<u8> {
     let logs = Logs::open(&setup.logs, name)?;
-    let streams = Streams {
-        stdin: Box::new(io::stdin()),
-        stdout: Box::new(io::stdout()),
-        stderr: Box::new(io::stderr()),
-    };
+    let streams =
+        Streams { stdin: Box::new(io::stdin()), stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) };
     let shape = &variables.shape;
     let outcome = session::run(setup, shape, request, &logs, streams, terminal::forward_signals)?;
     if outcome == Outcome::TimedOut {
@@ -145,8 +142,7 @@ fn shell(setup: &Setup, mut variables: Variables) -> Result<u8> {
 fn list_warnings(files: &[OsString]) -> Result<u8> {
     let mut found = false;
     for file in files {
-        let log = std::fs::read(file)
-            .with_context(|| format!("cannot read {}", file.to_string_lossy()))?;
+        let log = std::fs::read(file).with_context(|| format!("cannot read {}", file.to_string_lossy()))?;
         for line in warnings::find(&String::from_utf8_lossy(&log), &[]) {
             println!("{line}");
             found = true;

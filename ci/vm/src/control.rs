@@ -68,12 +68,7 @@ mod tests {
 
     #[test]
     fn messages_survive_the_line() {
-        let all = [
-            Message::Started,
-            Message::Exited(137),
-            Message::Failed("no such port".into()),
-            Message::Signal(2),
-        ];
+        let all = [Message::Started, Message::Exited(137), Message::Failed("no such port".into()), Message::Signal(2)];
         for message in all {
             assert_eq!(Message::parse(&message.to_string()), Some(message));
         }

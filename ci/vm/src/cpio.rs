@@ -50,8 +50,7 @@ impl<W: Write> Archive<W> {
 
     fn entry(&mut self, name: &str, mode: u32, rdev: (u32, u32), data: &[u8]) -> io::Result<()> {
         let name = name.trim_start_matches('/');
-        let size = u32::try_from(data.len())
-            .map_err(|_| io::Error::other(format!("{name} is larger than 4 GiB")))?;
+        let size = u32::try_from(data.len()).map_err(|_| io::Error::other(format!("{name} is larger than 4 GiB")))?;
         self.inode += 1;
         let header = [
             self.inode,

@@ -28,8 +28,7 @@ pub type Places<'a> = [(&'a str, &'a Path)];
 pub fn write<W: Write>(archive: &mut Archive<W>, list: &Path, places: &Places<'_>) -> Result<()> {
     let text = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
     for (number, line) in text.lines().enumerate() {
-        let words: Vec<String> =
-            line.split_whitespace().map(|word| expand(word, places)).collect();
+        let words: Vec<String> = line.split_whitespace().map(|word| expand(word, places)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         entry(archive, &words).with_context(|| format!("{}:{}", list.display(), number + 1))?;
     }
@@ -54,14 +53,12 @@ fn entry<W: Write>(archive: &mut Archive<W>, words: &[&str]) -> Result<()> {
 }
 
 fn file<W: Write>(archive: &mut Archive<W>, name: &str, source: &Path, mode: u32) -> Result<()> {
-    let data = fs::read(source)
-        .with_context(|| format!("{name} needs {}: build it first", source.display()))?;
+    let data = fs::read(source).with_context(|| format!("{name} needs {}: build it first", source.display()))?;
     Ok(archive.file(name, mode, &data)?)
 }
 
 fn tree<W: Write>(archive: &mut Archive<W>, name: &str, source: &Path, mode: u32) -> Result<()> {
-    let entries = fs::read_dir(source)
-        .with_context(|| format!("{name} needs the folder {}", source.display()))?;
+    let entries = fs::read_dir(source).with_context(|| format!("{name} needs the folder {}", source.display()))?;
     let mut files: Vec<_> = entries.collect::<Result<_, _>>()?;
     files.sort_by_key(|entry| entry.file_name());
     for entry in files {
@@ -78,9 +75,9 @@ fn octal(text: &str) -> Result<u32> {
 }
 
 fn expand(word: &str, places: &Places<'_>) -> String {
-    places.iter().fold(word.to_string(), |word, (name, path)| {
-        word.replace(&format!("{{{name}}}"), &path.display().to_string())
-    })
+    places
+        .iter()
+        .fold(word.to_string(), |word, (name, path)| word.replace(&format!("{{{name}}}"), &path.display().to_string()))
 }
 
 #[cfg(test)]

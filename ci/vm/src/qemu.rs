@@ -105,17 +105,11 @@ impl Qemu {
             // Port 0 is special to the guest (it may become hvc0), so start at 1.
             let number = number + 1;
             args.push("-chardev", format!("socket,id=port{number},fd={fd}"));
-            args.push(
-                "-device",
-                format!("virtserialport,nr={number},chardev=port{number},name={name}"),
-            );
+            args.push("-device", format!("virtserialport,nr={number},chardev=port{number},name={name}"));
         }
         if let Some(share) = wiring.share {
             let path = escape(share);
-            args.push(
-                "-virtfs",
-                format!("local,path={path},mount_tag=host,security_model=none,multidevs=remap"),
-            );
+            args.push("-virtfs", format!("local,path={path},mount_tag=host,security_model=none,multidevs=remap"));
         }
         args.0
     }

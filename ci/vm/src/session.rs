@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 
 use crate::child::{Machine, Terminal};
-use crate::control::{ports, Message};
 use crate::cmdline;
+use crate::control::{ports, Message};
 use crate::logs::Logs;
 use crate::pump;
 use crate::qemu::{Console, Qemu, Wiring};
@@ -126,13 +126,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(
-        setup: &Setup,
-        shape: &Shape,
-        request: &Request,
-        logs: &Logs,
-        streams: Streams,
-    ) -> Result<Session> {
+    fn start(setup: &Setup, shape: &Shape, request: &Request, logs: &Logs, streams: Streams) -> Result<Session> {
         let mut ours = Vec::new();
         let mut theirs: Vec<OwnedFd> = Vec::new();
         for _ in ports::ALL {
@@ -140,8 +134,7 @@ impl Session {
             ours.push(our);
             theirs.push(their.into());
         }
-        let fds: Vec<_> =
-            ports::ALL.iter().zip(&theirs).map(|(name, fd)| (*name, fd.as_raw_fd())).collect();
+        let fds: Vec<_> = ports::ALL.iter().zip(&theirs).map(|(name, fd)| (*name, fd.as_raw_fd())).collect();
         let (program, args) = command(setup, shape, request, logs, &fds, false)?;
         let machine = Machine::start(program, &args, theirs, &logs.qemu, Terminal::Detached)?;
 
@@ -221,11 +214,7 @@ fn command<'a>(
     if !kernel.exists() {
         bail!("{} is missing: build it first (make)", kernel.display());
     }
-    let places = [
-        ("build", setup.build.as_path()),
-        ("kernel", built.as_path()),
-        ("guest", setup.guest.as_path()),
-    ];
+    let places = [("build", setup.build.as_path()), ("kernel", built.as_path()), ("guest", setup.guest.as_path())];
     request.write_initrd(&logs.initrd, &setup.guest.join("image.list"), &places)?;
     let wiring = Wiring {
         kernel: &kernel,

@@ -67,10 +67,7 @@ impl Shape {
                 }
             }
             _ => {
-                ensure!(
-                    ["normal", "debug"].contains(&value),
-                    "KERNEL={value}: write normal or debug"
-                );
+                ensure!(["normal", "debug"].contains(&value), "KERNEL={value}: write normal or debug");
                 self.kernel = value.into();
             }
         }
@@ -116,8 +113,7 @@ impl Shape {
 }
 
 fn number(key: &str, value: &str, min: u64, max: u64) -> Result<u64> {
-    let number: u64 =
-        value.parse().with_context(|| format!("{key}={value}: write a whole number"))?;
+    let number: u64 = value.parse().with_context(|| format!("{key}={value}: write a whole number"))?;
     ensure!((min..=max).contains(&number), "{key}={value}: write a number from {min} to {max}");
     Ok(number)
 }

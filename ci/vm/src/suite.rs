@@ -140,7 +140,9 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
 }
 
 fn header<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
-    text.lines().take_while(|line| line.starts_with('#') || line.is_empty()).filter_map(move |line| line.strip_prefix(start))
+    text.lines()
+        .take_while(|line| line.starts_with('#') || line.is_empty())
+        .filter_map(move |line| line.strip_prefix(start))
 }
 
 fn results(printed: &str) -> Count {

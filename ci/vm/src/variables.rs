@@ -30,8 +30,7 @@ impl Variables {
             let Ok(operand) = operand.into_string() else {
                 bail!("a variable is not valid UTF-8: rename the file or link to it")
             };
-            let (name, value) =
-                operand.split_once('=').with_context(|| format!("{operand}: write NAME=value"))?;
+            let (name, value) = operand.split_once('=').with_context(|| format!("{operand}: write NAME=value"))?;
             if variables.shape.set(name, value)? {
                 continue;
             }

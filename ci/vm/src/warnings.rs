@@ -34,6 +34,12 @@ const EXPECTED: &[(&str, &str)] = &[
     ("loading out-of-tree module taints kernel", "hermit.ko is out of tree"),
     ("APIC timer disabled due to verification failure", "TCG on a busy host: the timer runs too slow"),
     ("not functional", "what Linux says of that timer later"),
+    ("Lock dependency validator: Copyright", "lockdep introduces itself at boot"),
+    ("... MAX_LOCK", "its table"),
+    ("... CLASSHASH_SIZE", "its table"),
+    ("... CHAINHASH_SIZE", "its table"),
+    (" memory used ", "its memory"),
+    (" per task-struct memory footprint", "its memory"),
     ("hrtimer: interrupt took", "TCG on a busy host"),
     ("Could not switch to high resolution mode", "and of its clock events"),
 ];

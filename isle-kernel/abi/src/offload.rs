@@ -80,14 +80,12 @@ const fn call(number: u32, name: &'static str, args: &[Arg]) -> Call {
         {
             all[i] = args[i];
         }
-        i += 1;
+        #[allow(clippy::arithmetic_side_effects)] // at most 6
+        {
+            i += 1;
+        }
     }
-    Call {
-        number,
-        name,
-        args: all,
-        makes_fd: false,
-    }
+    Call { number, name, args: all, makes_fd: false }
 }
 
 const fn opens(mut call: Call) -> Call {
@@ -136,11 +134,7 @@ pub const CALLS: &[Call] = &[
 
 /// The ioctls that may be forwarded, each with the structure it writes: those which C libraries
 /// make to see whether a descriptor is a terminal.
-pub const IOCTLS: &[(u32, Arg)] = &[
-    (TCGETS, OutStruct(36)),
-    (TIOCGWINSZ, OutStruct(8)),
-    (FIONREAD, OutStruct(4)),
-];
+pub const IOCTLS: &[(u32, Arg)] = &[(TCGETS, OutStruct(36)), (TIOCGWINSZ, OutStruct(8)), (FIONREAD, OutStruct(4))];
 
 /// Number of ioctl(2), whose third argument depends on the second.
 pub const IOCTL: u32 = 16;
@@ -152,9 +146,7 @@ pub const FIONREAD: u32 = 0x541b;
 /// which says what an ioctl's third one is.
 pub fn find(number: u32, arg1: u64) -> Option<Call> {
     if number == IOCTL {
-        let &(_, arg) = IOCTLS
-            .iter()
-            .find(|(request, _)| u64::from(*request) == arg1)?;
+        let &(_, arg) = IOCTLS.iter().find(|(request, _)| u64::from(*request) == arg1)?;
         return Some(call(IOCTL, "ioctl", &[Fd, Scalar, arg]));
     }
     let at = CALLS.binary_search_by_key(&number, |c| c.number).ok()?;
@@ -164,6 +156,7 @@ pub fn find(number: u32, arg1: u64) -> Option<Call> {
 const _: () = assert!(core::mem::size_of::<StartBlock>() == 64);
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

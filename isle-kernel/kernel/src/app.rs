@@ -139,11 +139,7 @@ fn exception(app: &mut App, vector: u8, registers: &Registers) -> Option<End> {
     let signal = match vector {
         14 => {
             // Error code: bit 1 write, bit 4 instruction fetch (SDM vol. 3, 4.7).
-            let need = Access {
-                read: true,
-                write: registers.error & 2 != 0,
-                execute: registers.error & 16 != 0,
-            };
+            let need = Access { read: true, write: registers.error & 2 != 0, execute: registers.error & 16 != 0 };
             match app.space.fault(registers.address, need) {
                 Fault::Resolved => return None,
                 Fault::NoMemory => {
@@ -173,10 +169,25 @@ fn describe(vector: u8, signal: u32, r: &Registers) {
     );
     log_line!(
         "  rax {:x} rbx {:x} rcx {:x} rdx {:x} rsi {:x} rdi {:x} rbp {:x} rsp {:x}",
-        r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp
+        r.rax,
+        r.rbx,
+        r.rcx,
+        r.rdx,
+        r.rsi,
+        r.rdi,
+        r.rbp,
+        r.rsp
     );
     log_line!(
         "  r8 {:x} r9 {:x} r10 {:x} r11 {:x} r12 {:x} r13 {:x} r14 {:x} r15 {:x} flags {:x}",
-        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rflags
+        r.r8,
+        r.r9,
+        r.r10,
+        r.r11,
+        r.r12,
+        r.r13,
+        r.r14,
+        r.r15,
+        r.rflags
     );
 }

@@ -61,12 +61,7 @@ fn announce() {
     }
     let memory: u64 = info::app_memory().iter().map(|r| r.len).sum();
     let boot = info::boot_info();
-    log_line!(
-        "isle {}: {} CPUs, {} MiB for applications, ready",
-        boot.isle,
-        boot.cpu_count,
-        memory >> 20
-    );
+    log_line!("isle {}: {} CPUs, {} MiB for applications, ready", boot.isle, boot.cpu_count, memory >> 20);
     info::control().state.store(control::state::RUNNING, Ordering::Release);
 }
 

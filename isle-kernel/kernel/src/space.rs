@@ -98,13 +98,7 @@ impl Space {
     }
 
     /// Calls `f` for each piece of a range that is contiguous in physical memory: address and length.
-    pub fn pieces(
-        &mut self,
-        address: u64,
-        len: u64,
-        need: Access,
-        mut f: impl FnMut(u64, u64) -> Result,
-    ) -> Result {
+    pub fn pieces(&mut self, address: u64, len: u64, need: Access, mut f: impl FnMut(u64, u64) -> Result) -> Result {
         let end = address.checked_add(len).filter(|&end| end <= USER_END).ok_or(EFAULT)?;
         let mut at = address;
         while at < end {
@@ -276,7 +270,7 @@ impl Space {
 
 /// Start and end of a range of whole pages. EINVAL: not aligned, empty. ENOMEM: not in the lower half.
 fn range(start: u64, len: u64) -> Result<(u64, u64)> {
-    if start % PAGE != 0 || len == 0 {
+    if !start.is_multiple_of(PAGE) || len == 0 {
         return Err(EINVAL);
     }
     let len = len.checked_next_multiple_of(PAGE).ok_or(ENOMEM)?;

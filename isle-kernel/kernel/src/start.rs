@@ -16,7 +16,7 @@ use hermit_abi::offload::{special, StartBlock};
 use hermit_plat::paging::{Access, USER_END};
 use hermit_plat::{cpu, log_line};
 use linux_raw_sys::auxvec as at;
-use linux_raw_sys::errno::{E2BIG, EIO, EINVAL, ENOEXEC, ENOSYS};
+use linux_raw_sys::errno::{E2BIG, EINVAL, EIO, ENOEXEC, ENOSYS};
 use zerocopy::FromBytes;
 
 /// Where a position-independent program goes.

@@ -6,13 +6,13 @@
 
 use hermit_abi as abi;
 
+#[path = "../../partition/cpulist.rs"]
+mod cpulist;
 #[path = "../../boot/elf.rs"]
 mod elf;
 #[path = "../../boot/layout.rs"]
 mod layout;
 #[path = "../../boot/pagetable.rs"]
 mod pagetable;
-#[path = "../../partition/cpulist.rs"]
-mod cpulist;
 #[path = "../../partition/size.rs"]
 mod size;

@@ -18,7 +18,7 @@ fn access(protection: u64) -> Access {
 
 pub fn mmap(app: &mut App, [address, len, protection, flags, fd, offset]: [u64; 6]) -> Result<u64> {
     let has = |flag: u32| flags & u64::from(flag) != 0;
-    if len == 0 || offset % PAGE != 0 {
+    if len == 0 || !offset.is_multiple_of(PAGE) {
         return Err(EINVAL);
     }
     let anonymous = has(c::MAP_ANONYMOUS);
@@ -75,7 +75,7 @@ fn read_in(app: &mut App, start: u64, len: u64, access: Access, fd: i32, offset:
 
 pub fn mprotect(app: &mut App, address: u64, len: u64, protection: u64) -> Result<u64> {
     if len == 0 {
-        return if address % PAGE == 0 { Ok(0) } else { Err(EINVAL) };
+        return if address.is_multiple_of(PAGE) { Ok(0) } else { Err(EINVAL) };
     }
     app.space.protect(address, len, access(protection))?;
     Ok(0)
@@ -95,8 +95,14 @@ pub fn madvise(app: &mut App, address: u64, len: u64, advice: u64) -> Result<u64
     }
     match advice as u32 {
         c::MADV_DONTNEED | c::MADV_FREE => app.space.discard(address, len).map(|()| 0),
-        c::MADV_NORMAL | c::MADV_RANDOM | c::MADV_SEQUENTIAL | c::MADV_WILLNEED | c::MADV_HUGEPAGE
-        | c::MADV_NOHUGEPAGE | c::MADV_DONTDUMP | c::MADV_DODUMP => {
+        c::MADV_NORMAL
+        | c::MADV_RANDOM
+        | c::MADV_SEQUENTIAL
+        | c::MADV_WILLNEED
+        | c::MADV_HUGEPAGE
+        | c::MADV_NOHUGEPAGE
+        | c::MADV_DONTDUMP
+        | c::MADV_DODUMP => {
             if app.space.is_free(address, len) {
                 Err(ENOMEM)
             } else {

@@ -2,12 +2,12 @@
 
 //! System calls: who handles which.
 
+mod clock;
 mod file;
 mod memory;
 mod process;
 pub mod random;
 mod signal;
-mod clock;
 
 use crate::app::{App, End};
 use crate::offload;
@@ -60,9 +60,8 @@ fn dispatch(app: &mut App, call: Sysno, a: [u64; 6]) -> Result<u64> {
         open => offload::open(app, Sysno::open as u32, a, file::closes_on_exec(a[1])),
         openat => offload::open(app, Sysno::openat as u32, a, file::closes_on_exec(a[2])),
         creat => {
-            let flags = linux_raw_sys::general::O_CREAT
-                | linux_raw_sys::general::O_WRONLY
-                | linux_raw_sys::general::O_TRUNC;
+            let flags =
+                linux_raw_sys::general::O_CREAT | linux_raw_sys::general::O_WRONLY | linux_raw_sys::general::O_TRUNC;
             offload::open(app, Sysno::open as u32, [a[0], flags.into(), a[1], 0, 0, 0], false)
         }
         close => file::close(app, a[0] as i32),
@@ -73,9 +72,9 @@ fn dispatch(app: &mut App, call: Sysno, a: [u64; 6]) -> Result<u64> {
         ioctl => file::ioctl(app, a),
         poll => file::poll(app, a[0], a[1], a[2]),
         ppoll => file::poll(app, a[0], a[1], 0),
-        stat | fstat | lstat | lseek | access | fsync | fdatasync | ftruncate | getcwd | chdir | rename
-        | mkdir | rmdir | unlink | readlink | getdents64 | mkdirat | newfstatat | unlinkat | renameat
-        | readlinkat | faccessat | faccessat2 | statx => file::forward(app, call, a),
+        stat | fstat | lstat | lseek | access | fsync | fdatasync | ftruncate | getcwd | chdir | rename | mkdir
+        | rmdir | unlink | readlink | getdents64 | mkdirat | newfstatat | unlinkat | renameat | readlinkat
+        | faccessat | faccessat2 | statx => file::forward(app, call, a),
 
         rt_sigaction => signal::action(app, a),
         rt_sigprocmask => signal::mask(app, a),

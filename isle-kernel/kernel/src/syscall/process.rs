@@ -29,7 +29,7 @@ pub fn arch_prctl(app: &mut App, code: u64, address: u64) -> Result<u64> {
 pub fn affinity(app: &mut App, len: u64, to: u64) -> Result<u64> {
     let index = cpu::index();
     let bytes = (index / 64 + 1) * 8;
-    if len % 8 != 0 || len < bytes as u64 {
+    if !len.is_multiple_of(8) || len < bytes as u64 {
         return Err(EINVAL);
     }
     let mut mask = alloc::vec![0u8; bytes];
