@@ -16,14 +16,26 @@ kernel_wanted = $(or $(KERNEL),normal)
 vm = build/hermit-vm --qemu "$$(ci/qemu.sh)"
 tests = $(sort $(wildcard ci/tests/*.sh))
 
+# "run" and "exec" exit with the status of the program or script, which make by itself can't: see make-status.c.
+with_status = status=0; $(1) || status=$$?; \
+	if [ -e build/make-status.so ]; then echo $$status >"$(STATUS_FILE)"; else exit $$status; fi
+ifneq ($(filter run exec,$(MAKECMDGOALS)),)
+export STATUS_FILE := build/status-$(shell echo $$PPID)
+-load build/make-status.so(make_status_gmk_setup)
+build/make-status.so: ci/make-status.c
+	@ci/deps.sh
+	@mkdir -p build
+	@gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+endif
+
 ##@ For users
 .PHONY: run exec qemu test check soak clean help build
 
 run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM TIMEOUT
-	@$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables)
+	@$(call with_status,$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables))
 
 exec: build ## Run SCRIPT as root in the VM, with SHARE mounted at /host
-	@$(vm) exec SCRIPT="$(SCRIPT)" $(vm_variables)
+	@$(call with_status,$(vm) exec SCRIPT="$(SCRIPT)" $(vm_variables))
 
 qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 	@$(vm) shell VCPUS="$(or $(VCPUS),10)" NODES="$(or $(NODES),2)" MEM="$(or $(MEM),8G)" \

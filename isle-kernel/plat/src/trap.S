@@ -35,6 +35,35 @@
 
 .set EXIT_SYSCALL, 256
 
+/* Calls kernel_trap with the frame on the stack, and keeps all registers. */
+.macro call_kernel_trap
+	push	rax
+	push	rcx
+	push	rdx
+	push	rsi
+	push	rdi
+	push	r8
+	push	r9
+	push	r10
+	push	r11
+	push	rbp
+	mov	rbp, rsp
+	lea	rdi, [rsp + 80]
+	and	rsp, -16
+	call	{kernel_trap}
+	mov	rsp, rbp
+	pop	rbp
+	pop	r11
+	pop	r10
+	pop	r9
+	pop	r8
+	pop	rdi
+	pop	rsi
+	pop	rdx
+	pop	rcx
+	pop	rax
+.endm
+
 .section .text.trap, "ax"
 
 /* u64 enter_user(context: rdi, by_sysret: rsi): returns the vector, or EXIT_SYSCALL. Interrupts are off. */
@@ -162,31 +191,18 @@ trap_common:
 	jmp	leave_user
 2:	/* In the kernel, on its stack. */
 trap_kernel_entry:
-	push	rax
-	push	rcx
-	push	rdx
-	push	rsi
-	push	rdi
-	push	r8
-	push	r9
-	push	r10
-	push	r11
-	push	rbp
-	mov	rbp, rsp
-	lea	rdi, [rsp + 80]
-	and	rsp, -16
-	call	{kernel_trap}
-	mov	rsp, rbp
-	pop	rbp
-	pop	r11
-	pop	r10
-	pop	r9
-	pop	r8
-	pop	rdi
-	pop	rsi
-	pop	rdx
-	pop	rcx
-	pop	rax
+	call_kernel_trap
+	add	rsp, 16
+	iretq
+
+/* NMI, double fault, machine check: on a stack of their own, they go back to where they came from. */
+trap_own_stack:
+	cld
+	test	byte ptr [rsp + 24], 3
+	jz	trap_kernel_entry
+	swapgs
+	call_kernel_trap
+	swapgs
 	add	rsp, 16
 	iretq
 
@@ -204,7 +220,7 @@ trap_entries:
 	.endif
 	push	vector
 	.if (vector == 2) || (vector == 8) || (vector == 18)
-	jmp	trap_kernel_entry
+	jmp	trap_own_stack
 	.else
 	jmp	trap_common
 	.endif
