@@ -29,7 +29,7 @@ build/make-status.so: ci/make-status.c
 endif
 
 ##@ For users
-.PHONY: run exec qemu test check soak clean help build
+.PHONY: run exec qemu test check clean help build
 
 run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM TIMEOUT
 	@$(call with_status,$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables))
@@ -44,9 +44,6 @@ qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 ##@ For developers
 test: build build-debug ## Run every test; the last line is the count
 	@$(vm) test --crate isle-kernel/abi --crate rust-module/host-tests --crate proxy --crate ci/vm $(tests)
-
-soak: build build-debug ## Run the tests that take long
-	@$(vm) test $(sort $(wildcard ci/soak/*.sh))
 
 check: ## Formatting and clippy, warnings denied
 	@ci/check.sh
