@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Debian's compilers come first: rustup's shims would shadow them, and may lack the library's source.
 export CARGO ?= $(firstword $(wildcard /usr/bin/cargo) cargo)
 export RUSTC ?= $(firstword $(wildcard /usr/bin/rustc) rustc)
+export RUSTDOC ?= $(firstword $(wildcard $(dir $(RUSTC))rustdoc) rustdoc)
 
 vm_variables = VCPUS="$(VCPUS)" NODES="$(NODES)" MEM="$(MEM)" APIC="$(APIC)" KERNEL="$(KERNEL)" \
 	TIMEOUT="$(TIMEOUT)" SHARE="$(SHARE)" ISLE="$(ISLE)" CPUS="$(CPUS)" ARGS='$(subst ','\'',$(ARGS))'

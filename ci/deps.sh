@@ -3,7 +3,8 @@
 # Installs the Debian packages in ci/packages that are missing; does nothing when all are there.
 set -euo pipefail
 here=$(dirname "$0")
-mapfile -t wanted < <(grep -v '^#' "$here/packages")
+# No process substitution in here: a chroot may have no /dev/fd.
+read -r -d '' -a wanted <<<"$(grep -v '^#' "$here/packages")" || true
 
 missing() {
 	local package
@@ -18,7 +19,7 @@ installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' 2>/dev/null | aw
 	echo "deps: this is no Debian; install what ci/packages lists by your own means" >&2
 	exit 0
 }
-mapfile -t needed < <(missing)
+read -r -d '' -a needed <<<"$(missing)" || true
 [ ${#needed[@]} -gt 0 ] || exit 0
 
 command="apt-get install --no-install-recommends ${needed[*]}"
@@ -34,7 +35,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update >"$log" 2>&1 || { tail -n 5 "$log" >&2; echo "deps: apt-get update failed, see $log" >&2; exit 1; }
 if ! apt-cache show linux-source-6.12 >/dev/null 2>&1; then
 	no_source_package=1
-	mapfile -t needed < <(missing)
+	read -r -d '' -a needed <<<"$(missing)" || true
 fi
 apt-get install -y --no-install-recommends "${needed[@]}" >>"$log" 2>&1 || {
 	tail -n 15 "$log" >&2
