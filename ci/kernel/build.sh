@@ -53,7 +53,7 @@ finish_entry() {
 	cp "$build/arch/x86/boot/bzImage" "$tmp/bzImage"
 	cp "$build/.config" "$tmp/config"
 	echo "$toolchain_id" >"$tmp/toolchain"
-	find "$build" \( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '*.d' -o -name 'vmlinux*' \
+	find "$build" \( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '*.d' -o -name 'vmlinux*' -o -name '.*vmlinux*' \
 		-o -name 'modules.*' -o -name '*.s' -o -name '*.order' \) -type f -delete
 	rm -rf "$build/arch/x86/boot" "$build/wanted.config" "$build/missing" "$build/source"
 	find "$build" -depth -type d -empty -delete
@@ -74,7 +74,7 @@ build_entry() {
 	configure "$variant" "$build"
 	say "building Linux $(kmake "$src" -s O="$build" kernelversion 2>/dev/null | tail -n 1) ($variant)," \
 		"log in $log"
-	with_progress "$log" "$steps" kmake "$src" O="$build" -j"$(nproc)" KBUILD_BUILD_USER=hermit \
+	with_progress "$log" "$steps" "$src" O="$build" -j"$(nproc)" KBUILD_BUILD_USER=hermit \
 		KBUILD_BUILD_HOST=hermit bzImage modules || {
 		grep -m 5 -B 2 -A 8 -i 'error' "$log" >&2 || tail -n 20 "$log" >&2
 		die "building failed, see $log"

@@ -10,8 +10,8 @@ export LC_ALL
 
 # Linux's build takes these from the environment, and make hands its own variables down. None is for it.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS ARCH CROSS_COMPILE LOCALVERSION \
-	KBUILD_OUTPUT KBUILD_EXTMOD KCONFIG_CONFIG KCONFIG_ALLCONFIG KCFLAGS KAFLAGS KRUSTFLAGS \
-	RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTUP_TOOLCHAIN INSTALL_MOD_PATH
+	KBUILD_OUTPUT KBUILD_EXTMOD KCONFIG_CONFIG KCONFIG_ALLCONFIG KCFLAGS KAFLAGS KRUSTFLAGS KCPPFLAGS \
+	HOSTCFLAGS HOSTLDFLAGS RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTUP_TOOLCHAIN INSTALL_MOD_PATH launcher
 
 say() {
 	printf 'kernel: %s\n' "$*" >&2
@@ -43,12 +43,12 @@ lock() {
 	fi
 }
 
-# seal <dir>: records what a finished entry consists of. Small files by content, all by size.
+# seal <dir>: records what a finished entry consists of. Headers and what is very large only by size, since
+# it is looked at on each use.
 seal() (
 	cd "$1"
-	find . -type f ! -name 'manifest*' -size -16384k \( -path './kdir/rust/*' -o -path './kdir/include/*' \
-		-o -path './kdir/scripts/*' -o ! -path './*/*' -o -path './kdir/Module.symvers' \) \
-		-print0 | sort -z | xargs -0 sha256sum >manifest.sums
+	find . -type f ! -name 'manifest*' ! -path './headers/*' -size -16384k -print0 | sort -z |
+		xargs -0 sha256sum >manifest.sums
 	find . ! -type d ! -name 'manifest*' -printf '%s %p\n' | sort >manifest.sizes
 )
 

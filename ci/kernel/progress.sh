@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Sourced: tells how far a kernel build is.
 
-# with_progress <log> <steps expected> <command …>: runs it with its output in the log, and returns its status.
-# One line that is updated on a terminal, else a line every half minute.
-with_progress() (
-	log=$1 expected=$2
+# with_progress <log> <steps expected> <arguments of kmake …>: runs it with its output in the log, and returns its
+# status. One line that is updated on a terminal, else a line every half minute. Ends make, with all that it
+# has started, when it is ended itself.
+with_progress() {
+	progress_log=$1 expected=$2
 	shift 2
 	pause=30 start=$(date +%s)
 	[ ! -t 2 ] || pause=1
-	"$@" >"$log" 2>&1 9>&- &
+	launcher="exec setsid" kmake "$@" >"$progress_log" 2>&1 9>&- &
 	pid=$!
-	trap 'kill $pid 2>/dev/null; wait $pid; exit 130' INT TERM HUP
+	trap 'end_make; exit 130' INT
+	trap 'end_make; exit 143' TERM HUP
 	ticks=0
 	while kill -0 $pid 2>/dev/null; do
 		if [ $ticks -ge $pause ]; then
@@ -20,14 +22,18 @@ with_progress() (
 		ticks=$((ticks + 1))
 		sleep 1
 	done
-	status=0
-	wait $pid || status=$?
+	trap - INT TERM HUP
 	[ ! -t 2 ] || printf '\n' >&2
-	exit $status
-)
+	wait $pid
+}
+
+end_make() {
+	kill -- -$pid 2>/dev/null || true
+	wait $pid || true
+}
 
 show_progress() {
-	steps=$(grep -c '^  [A-Z]' "$log" || true)
+	steps=$(grep -c '^  [A-Z]' "$progress_log" || true)
 	seconds=$(($(date +%s) - start))
 	[ "$steps" -le "$expected" ] || expected=$steps
 	line=$(printf 'kernel: building, %d of about %d steps (%d %%), %d:%02d' "$steps" "$expected" \

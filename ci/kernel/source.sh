@@ -62,4 +62,5 @@ unpack_source() {
 
 find_archive
 archive_id=$(sha256 "$archive")
-patches_id=$(series_of | sed "s|^|$patches/|" | xargs cat | sha256sum | cut -d' ' -f1)
+# What they change, not what they say about it.
+patches_id=$(for patch in $(series_of); do sed -n '/^diff --git /,$p' "$patches/$patch"; done | sha256sum | cut -d' ' -f1)

@@ -67,14 +67,17 @@ choose_bindgen() {
 	BINDGEN=$own/bin/bindgen
 }
 
-# kmake <kernel build directory> <arguments of make>
+# kmake <kernel build directory> <arguments of make>: with $launcher in front.
 kmake() {
 	kdir=$1
 	shift
-	make -C "$kdir" LLVM="$LLVM" RUSTC="$RUSTC" HOSTRUSTC="$RUSTC" BINDGEN="$BINDGEN" "$@"
+	${launcher:-} make -C "$kdir" LLVM="$LLVM" RUSTC="$RUSTC" HOSTRUSTC="$RUSTC" CLIPPY_DRIVER="$clippy" \
+		BINDGEN="$BINDGEN" "$@"
 }
 
 choose_rustc
+# For "module.sh … CLIPPY=1": of the same version, or it can't read what the compiler wrote.
+clippy=${RUSTC%rustc}clippy-driver
 choose_llvm
 choose_bindgen
 
