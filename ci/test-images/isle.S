@@ -5,7 +5,8 @@
  * (none)  comes up, and halts when asked to
  * DEAF    comes up, and never listens again
  * MUTE    never reports
- * LIAR    comes up, then fills all that it shares with garbage, over and over
+ * LIAR    comes up, then its last CPU fills all that is shared with garbage, over and over. The last, for a CPU
+ *         that starts later would read garbage as well, and fault with no IDT: that resets the whole machine
  *
  * Layouts are those of isle-kernel/abi.
  */
@@ -86,9 +87,8 @@ _start:
 	add	%r8, %r11
 	lea	1(%rsi), %eax
 	cmp	BOOT_CPU_COUNT(%rdi), %eax
-	jne	2f
+	jne	not_last
 	movl	$1, CONTROL_STATE(%r11)
-2:
 #ifdef LIAR
 	/* From the boot information to the pool: all that is shared lies between. */
 	and	$-4096, %rdi
@@ -110,6 +110,7 @@ _start:
 6:	pause
 	jmp	6b
 #endif
+not_last:
 #ifndef DEAF
 7:	pause
 	cmpl	$1, (%r11)
