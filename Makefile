@@ -44,7 +44,8 @@ qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 
 ##@ For developers
 test: build build-debug ## Run every test; the last line is the count
-	@$(vm) test --crate isle-kernel/abi --crate rust-module/host-tests --crate proxy --crate ci/vm $(tests)
+	@$(vm) test --crate isle-kernel/abi --crate isle-kernel/plat --crate isle-kernel/kernel \
+		--crate rust-module/host-tests --crate proxy --crate ci/vm $(tests)
 
 check: ## Formatting and clippy, warnings denied
 	@ci/check.sh

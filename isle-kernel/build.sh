@@ -1,23 +1,36 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# build.sh OUT: builds the isle kernel into the folder OUT.
-#
-# core and alloc are built from source, since Debian's compiler brings none for a bare machine.
+# Builds the isle kernel and puts it in a folder: build.sh <outdir>
+# CARGO, RUSTC and CARGO_TARGET_DIR are honoured; ISLE_FEATURES=selftest builds one that can be made to crash.
+# The default is the distribution's toolchain, since rustup's proxies shadow it on the PATH and the sources of core
+# and alloc must be there for -Zbuild-std.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
+
+[ $# -eq 1 ] || { echo "usage: $0 <outdir>" >&2; exit 2; }
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
-cargo=${CARGO:-/usr/bin/cargo}
-rustc=${RUSTC:-/usr/bin/rustc}
-[ -x "$cargo" ] || cargo=cargo
-[ -x "$rustc" ] || rustc=rustc
-lld=$(command -v ld.lld-19 || command -v ld.lld || command -v ld)
-cd "$here"
-# No red zone: interrupts use the same stack. Soft float: vector registers are the application's.
-RUSTC="$rustc" RUSTC_BOOTSTRAP=1 RUSTFLAGS="-C relocation-model=static -C code-model=kernel \
-	-C force-frame-pointers=yes -C no-redzone=yes -C linker=$lld -C linker-flavor=ld \
-	-C link-arg=-T$here/link.ld -C link-arg=-z -C link-arg=max-page-size=4096 -D warnings" \
-	"$cargo" build --locked --release -Zbuild-std=core,alloc,compiler_builtins \
-	-Zbuild-std-features=compiler-builtins-mem --target x86_64-unknown-none -p isle-kernel
-cp target/x86_64-unknown-none/release/isle-kernel "$out/isle-kernel.new"
-mv "$out/isle-kernel.new" "$out/isle-kernel"
+cd "$(dirname "$0")"
+
+if [ -z "${CARGO:-}" ]; then
+    if [ -x /usr/bin/cargo ]; then CARGO=/usr/bin/cargo; else CARGO=cargo; fi
+fi
+if [ -z "${RUSTC:-}" ]; then
+    if [ -x /usr/bin/rustc ]; then RUSTC=/usr/bin/rustc; else RUSTC=rustc; fi
+fi
+linker=${LD_LLD:-}
+if [ -z "$linker" ]; then
+    for name in ld.lld ld.lld-19 ld.lld-20 ld.lld-18 ld.lld-17 ld.lld-16 ld.lld-15 ld.lld-14 rust-lld; do
+        if command -v "$name" >/dev/null 2>&1; then linker=$name; break; fi
+    done
+fi
+[ -n "$linker" ] || { echo "$0: no ld.lld found: install lld" >&2; exit 1; }
+
+export RUSTC RUSTC_BOOTSTRAP=1
+export CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER="$linker"
+target=${CARGO_TARGET_DIR:-$PWD/target}
+CARGO_TARGET_DIR=$target "$CARGO" build --locked --release --package isle-kernel \
+    --features "${ISLE_FEATURES:-}" --target x86_64-unknown-none -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
+
+# Only the image itself decides whether anything has changed.
+built=$target/x86_64-unknown-none/release/isle-kernel
+cmp -s "$built" "$out/isle-kernel" || cp "$built" "$out/isle-kernel"

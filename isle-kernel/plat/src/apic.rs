@@ -1,91 +1,205 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The local APIC, in the mode that Linux left it in (SDM vol. 3, chapter 10).
+//! The local APIC, in whatever mode Linux left it: registers in memory (xAPIC) or in MSRs (x2APIC).
+//!
+//! Interrupts are sent to one APIC id, never to a shorthand: Linux's own CPUs are out there.
 
-use crate::{cpu, info, paging};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use hermit_abi::control::{vector, NO_DOORBELL};
 
-const IA32_APIC_BASE: u32 = 0x1b;
-const X2APIC_ENABLED: u64 = 1 << 10;
-/// Register `n` of xAPIC at offset `16 * n` is MSR `X2APIC + n`.
-const X2APIC: u32 = 0x800;
-const EOI: u32 = 0x0b;
-const SPURIOUS: u32 = 0x0f;
-const ERROR_STATUS: u32 = 0x28;
-const COMMAND_LOW: u32 = 0x30;
-const COMMAND_HIGH: u32 = 0x31;
-const TASK_PRIORITY: u32 = 0x08;
-const SOFTWARE_ENABLE: u32 = 1 << 8;
-const ASSERT: u32 = 1 << 14;
-const PENDING: u32 = 1 << 12;
+/// Delivery mode NMI, level asserted, in the interrupt command register (SDM vol. 3, 10.6.1).
+const ICR_NMI: u32 = 0x4400;
+/// Delivery mode fixed, level asserted.
+const ICR_FIXED: u32 = 0x4000;
 
-fn is_x2apic() -> bool {
-    cpu::read_msr(IA32_APIC_BASE) & X2APIC_ENABLED != 0
-}
+/// Vectors that were seen without being asked for, to log each once.
+static SEEN: [AtomicBool; 256] = [const { AtomicBool::new(false) }; 256];
 
-fn read(register: u32) -> u32 {
-    // SAFETY: `init` has mapped the page; registers are 16 bytes apart.
-    unsafe { paging::LOCAL_APIC.cast::<u32>().add(register as usize * 4).read_volatile() }
-}
-
-fn write(register: u32, value: u32) {
-    if is_x2apic() {
-        cpu::write_msr(X2APIC + register, value.into());
-    } else {
-        // SAFETY: As in `read`.
-        unsafe { paging::LOCAL_APIC.cast::<u32>().add(register as usize * 4).write_volatile(value) };
-    }
-}
-
-/// Enables this CPU's APIC: INIT has disabled it in software and masked all its own interrupts.
-pub(crate) fn init() {
-    let base = cpu::read_msr(IA32_APIC_BASE);
-    if base & X2APIC_ENABLED == 0 {
-        paging::map_local_apic(base & 0x000f_ffff_ffff_f000);
-    }
-    write(TASK_PRIORITY, 0);
-    write(SPURIOUS, SOFTWARE_ENABLE | u32::from(vector::SPURIOUS));
-    write(ERROR_STATUS, 0);
-}
-
-pub(crate) fn end_of_interrupt() {
-    write(EOI, 0);
-}
-
-/// Interrupts one CPU, named by its APIC id. Never by shorthand: Linux's CPUs are on the same bus.
-pub fn send(apic_id: u32, vector: u8) {
-    let command = ASSERT | u32::from(vector);
-    if is_x2apic() {
-        // The write is not ordered after earlier stores to memory (SDM vol. 3, 10.12.3).
-        core::sync::atomic::fence(Ordering::SeqCst);
-        // SAFETY: Serialises; no side effects.
-        unsafe { core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags)) };
-        cpu::write_msr(X2APIC + COMMAND_LOW, u64::from(apic_id) << 32 | u64::from(command));
-    } else {
-        wait_until_sent();
-        write(COMMAND_HIGH, apic_id << 24);
-        write(COMMAND_LOW, command);
-        wait_until_sent();
-    }
-}
-
-/// Until the last interrupt has left, but not for ever.
-fn wait_until_sent() {
-    for _ in 0..100_000 {
-        if read(COMMAND_LOW) & PENDING == 0 {
-            return;
-        }
-        core::hint::spin_loop();
-    }
-}
-
-/// Rings Linux's doorbell. Several rings may be heard as one.
+/// Rings Linux's doorbell, if there is one.
 pub fn ring_doorbell() {
-    let control = info::control();
-    let apic_id = control.doorbell.load(Ordering::Acquire);
-    let vector = control.doorbell_vector.load(Ordering::Acquire);
-    if apic_id != NO_DOORBELL && (32..256).contains(&vector) {
-        send(apic_id, vector as u8);
+    let Some(shared) = crate::shared::try_get() else {
+        return;
+    };
+    let id = shared.control.doorbell.load(Ordering::Acquire);
+    let vector = shared.control.doorbell_vector.load(Ordering::Relaxed);
+    // Vectors below 32 are exceptions; such a doorbell would be a bug on the other side.
+    if id != NO_DOORBELL && (32..256).contains(&vector) {
+        send(id, ICR_FIXED | vector);
     }
 }
+
+/// Interrupts one CPU of the isle for good: only when it should look at [`crate::crash::crashed`].
+pub fn send_nmi(id: u32) {
+    send(id, ICR_NMI);
+}
+
+/// Deals with an interrupt that was taken.
+pub fn interrupt(number: u8) {
+    let shared = crate::cpu::current().shared();
+    crate::cpu::count(&shared.interrupts);
+    if number == vector::SPURIOUS {
+        return; // no end of interrupt: SDM vol. 3, 10.9
+    }
+    end_of_interrupt();
+    if number != vector::KICK {
+        crate::cpu::count(&shared.unexpected);
+        if !SEEN[usize::from(number)].swap(true, Ordering::Relaxed) {
+            crate::log::line(format_args!("unexpected interrupt, vector {number:#x} (logged once)"));
+        }
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+mod on_host {
+    /// Nobody is there.
+    pub fn send(_: u32, _: u32) {}
+
+    /// Nothing to end.
+    pub fn end_of_interrupt() {}
+}
+
+#[cfg(not(target_os = "none"))]
+use on_host::*;
+
+#[cfg(target_os = "none")]
+mod on_isle {
+    use crate::{features, kmap};
+    use hermit_abi::control::vector;
+    use spin::Once;
+    use x86_64::registers::model_specific::Msr;
+
+    const APIC_BASE: u32 = 0x1b;
+    const ENABLED: u64 = 1 << 11;
+    const EXTENDED: u64 = 1 << 10;
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+    /// Register offsets in memory (SDM vol. 3, table 10-1).
+    mod register {
+        pub const VERSION: u32 = 0x30;
+        pub const TASK_PRIORITY: u32 = 0x80;
+        pub const END_OF_INTERRUPT: u32 = 0xb0;
+        pub const SPURIOUS: u32 = 0xf0;
+        pub const CMCI: u32 = 0x2f0;
+        pub const ICR_LOW: u32 = 0x300;
+        pub const ICR_HIGH: u32 = 0x310;
+        pub const TIMER: u32 = 0x320;
+        pub const THERMAL: u32 = 0x330;
+        pub const LAST_LVT: u32 = 0x370;
+        pub const TIMER_COUNT: u32 = 0x380;
+    }
+
+    const MASKED: u32 = 1 << 16;
+    const DELIVERY_PENDING: u32 = 1 << 12;
+
+    /// Polls before an interrupt that isn't accepted is taken for lost (a fraction of a second).
+    const PATIENCE: u32 = 1_000_000;
+
+    #[derive(Clone, Copy)]
+    enum Apic {
+        /// Where its registers are mapped; the same address for all CPUs, each sees its own.
+        Memory(u64),
+        Msrs,
+    }
+
+    static APIC: Once<Apic> = Once::new();
+
+    impl Apic {
+        fn read(self, register: u32) -> u32 {
+            match self {
+                // SAFETY: a register of this CPU's APIC, mapped uncached for good.
+                Self::Memory(base) => unsafe { ((base + u64::from(register)) as *const u32).read_volatile() },
+                // SAFETY: x2APIC is on, so the MSR is there (SDM vol. 3, table 10-6).
+                Self::Msrs => unsafe { Msr::new(0x800 + (register >> 4)).read() as u32 },
+            }
+        }
+
+        fn write(self, register: u32, value: u32) {
+            match self {
+                // SAFETY: as for `read`.
+                Self::Memory(base) => unsafe {
+                    ((base + u64::from(register)) as *mut u32).write_volatile(value);
+                },
+                // SAFETY: as for `read`.
+                Self::Msrs => unsafe { Msr::new(0x800 + (register >> 4)).write(value.into()) },
+            }
+        }
+    }
+
+    /// Finds the APIC's mode and maps its registers. Only on CPU 0, when kernel mappings can be made.
+    pub fn find() -> Result<(), &'static str> {
+        // SAFETY: the register is there on every 64-bit processor.
+        let base = unsafe { Msr::new(APIC_BASE).read() };
+        if base & ENABLED == 0 {
+            return Err("the local APIC is switched off");
+        }
+        let apic = if base & EXTENDED != 0 {
+            Apic::Msrs
+        } else {
+            Apic::Memory(kmap::map_device_page(base & ADDRESS).ok_or("no memory to map the APIC")?)
+        };
+        APIC.call_once(|| apic);
+        Ok(())
+    }
+
+    /// Enables this CPU's APIC with everything but interrupts from other CPUs masked.
+    pub fn set_up() {
+        let Some(&apic) = APIC.get() else { return };
+        if matches!(apic, Apic::Memory(_)) {
+            // SAFETY: enables what CPU 0 found enabled; INIT doesn't change it.
+            unsafe {
+                let base = Msr::new(APIC_BASE).read();
+                Msr::new(APIC_BASE).write(base | ENABLED);
+            }
+        }
+        apic.write(register::SPURIOUS, 0x100 | u32::from(vector::SPURIOUS));
+        apic.write(register::TASK_PRIORITY, 0);
+        for lvt in (register::TIMER..=register::LAST_LVT).step_by(0x10) {
+            // Only the thermal sensor's entry is younger than x86-64 (SDM vol. 3, 10.4.8 and 10.5.1).
+            let entries = (apic.read(register::VERSION) >> 16) & 0xff;
+            if lvt != register::THERMAL || entries >= 5 {
+                apic.write(lvt, MASKED);
+            }
+        }
+        if features::get().cmci {
+            apic.write(register::CMCI, MASKED);
+        }
+        apic.write(register::TIMER_COUNT, 0);
+    }
+
+    /// Tells the APIC that the interrupt it delivered is dealt with.
+    pub fn end_of_interrupt() {
+        if let Some(apic) = APIC.get() {
+            apic.write(register::END_OF_INTERRUPT, 0);
+        }
+    }
+
+    /// Sends an interrupt to one physical APIC id.
+    pub fn send(id: u32, command: u32) {
+        match APIC.get() {
+            None => {}
+            Some(Apic::Msrs) => {
+                // Unlike in memory, writes to the MSR may overtake earlier stores (SDM vol. 3, 10.12.3).
+                // SAFETY: fences and the interrupt command register of the x2APIC.
+                unsafe {
+                    core::arch::asm!("mfence", "lfence", options(nostack));
+                    Msr::new(0x830).write((u64::from(id) << 32) | u64::from(command));
+                }
+            }
+            Some(apic @ Apic::Memory(_)) => {
+                if id > 0xff {
+                    return; // can't be reached from here
+                }
+                let mut patience = PATIENCE;
+                while apic.read(register::ICR_LOW) & DELIVERY_PENDING != 0 && patience > 0 {
+                    core::hint::spin_loop();
+                    patience -= 1;
+                }
+                apic.write(register::ICR_HIGH, id << 24);
+                apic.write(register::ICR_LOW, command);
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "none")]
+pub use on_isle::{end_of_interrupt, find, send, set_up};

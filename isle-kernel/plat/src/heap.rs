@@ -1,41 +1,46 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The kernel's own memory: objects and page tables come from the pool in the kernel part.
+//! The kernel's own memory: a buddy allocator over the kernel pool, for page tables too.
 
-use crate::info;
 use buddy_system_allocator::Heap;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{null_mut, NonNull};
+use hermit_abi::boot::Range;
 use spin::Mutex;
 
-struct LockedHeap(Mutex<Heap<40>>);
+/// Locks with interrupts off only: the kernel takes interrupts nowhere else but where it idles.
+struct KernelHeap(Mutex<Heap<44>>);
 
 #[global_allocator]
-static HEAP: LockedHeap = LockedHeap(Mutex::new(Heap::new()));
+static HEAP: KernelHeap = KernelHeap(Mutex::new(Heap::empty()));
 
-// SAFETY: The buddy allocator hands out disjoint blocks that satisfy the layout; the lock makes that one at a time.
-// It is never taken in an interrupt handler.
-unsafe impl GlobalAlloc for LockedHeap {
+// SAFETY: all work is done by the buddy allocator, under a lock.
+unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.lock().alloc(layout).map_or(null_mut(), NonNull::as_ptr)
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if let Some(block) = NonNull::new(block) {
-            // SAFETY: The caller got it from `alloc` with the same layout.
-            unsafe { self.0.lock().dealloc(block, layout) };
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if let Some(pointer) = NonNull::new(pointer) {
+            // SAFETY: the caller got `pointer` from `alloc` with the same layout.
+            unsafe { self.0.lock().dealloc(pointer, layout) }
         }
     }
 }
 
-pub(crate) fn init() {
-    let pool = info::boot_info().kernel_pool;
-    let start = info::direct(pool.start) as usize;
-    // SAFETY: The pool is ours alone and mapped; this is called once.
-    unsafe { HEAP.0.lock().init(start, pool.len as usize) };
+/// Gives the allocator the kernel pool.
+///
+/// # Safety
+///
+/// The range is mapped in the direct map, nobody else uses it, and this is the only call.
+pub unsafe fn init(pool: Range) {
+    let start = crate::phys::to_virt::<u8>(pool.start) as usize;
+    // SAFETY: handed through to the caller.
+    unsafe { HEAP.0.lock().init(start, pool.len as usize) }
 }
 
-/// Bytes in use.
-pub fn used() -> usize {
-    HEAP.0.lock().stats_alloc_actual()
+/// Bytes in use and in all.
+pub fn usage() -> (usize, usize) {
+    let heap = HEAP.0.lock();
+    (heap.stats_alloc_actual(), heap.stats_total_bytes())
 }

@@ -1,54 +1,82 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The architecture layer of the isle kernel: the only room for `unsafe`. What it offers is safe.
+//! The isle kernel's architecture layer: everything that needs `unsafe`, offered as safe types.
 //!
-//! | file | what |
+//! | module | what |
 //! |---|---|
-//! | `boot.rs`, `boot.S` | from the trampoline to [`KernelMain`] |
-//! | `info.rs` | checked access to the boot information and what is shared with the module |
-//! | `cpu.rs` | one CPU: registers after INIT, its own data, halting |
-//! | `segments.rs` | GDT, TSS, stacks for faults that can't trust the current one |
-//! | `trap.rs`, `trap.S` | interrupts, exceptions, system-call entry |
-//! | `user.rs` | ring 3: run until something happens |
-//! | `apic.rs` | the local APIC in either mode |
-//! | `heap.rs` | the kernel's own memory |
-//! | `frames.rs` | application memory: allocation, and access that can't reach anything else |
-//! | `paging.rs` | page tables of applications |
-//! | `log.rs` | lines into the log ring |
+//! | `trampoline`, `entry`, `boot` | from SIPI to the kernel's main function on every CPU |
+//! | [`cpu`], `features`, `gdt`, `idt`, `trap` | per-CPU state, control registers, descriptor tables, exceptions |
+//! | [`apic`] | local APIC: kicks, doorbells, end of interrupt |
+//! | [`user`] | ring 3: a context that runs until a system call, an exception or an interrupt |
+//! | [`paging`] | page tables of applications, made of kernel memory, mapping application memory |
+//! | `kmap`, `heap`, `phys` | the kernel's own memory |
+//! | [`app_memory`] | copying to and from application memory by pool offset |
+//! | [`shared`], [`log`] | what Linux shares with the isle |
+//! | [`crash`] | the end of an isle |
+//! | [`time`], [`random`] | time stamp counter, hardware random numbers |
+//!
+//! Built for the host, for tests, nothing privileged is called: page tables and application memory
+//! then are ordinary memory of the test.
 
-#![no_std]
+#![cfg_attr(target_os = "none", no_std)]
 
 extern crate alloc;
 
 pub mod apic;
+pub mod app_memory;
+#[cfg(target_os = "none")]
 mod boot;
 pub mod cpu;
 pub mod crash;
-pub mod frames;
-pub mod heap;
-pub mod info;
+#[cfg(target_os = "none")]
+mod entry;
+mod features;
+// The host tests a part of it.
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+mod gdt;
+#[cfg(target_os = "none")]
+mod heap;
+#[cfg(target_os = "none")]
+mod idt;
+#[cfg(target_os = "none")]
+mod kmap;
 pub mod log;
 pub mod paging;
-mod segments;
+mod phys;
+pub mod random;
+#[cfg(all(feature = "selftest", target_os = "none"))]
+pub mod selftest;
+pub mod shared;
 pub mod time;
+#[cfg(target_os = "none")]
+mod trampoline;
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
 mod trap;
 pub mod user;
 
 pub use hermit_abi as abi;
 
-extern "Rust" {
-    /// Defined by the kernel with [`kernel_main!`]: what every CPU does, with interrupts off.
-    fn isle_kernel_main(cpu: usize) -> !;
+#[cfg(target_os = "none")]
+pub use heap::usage as heap_usage;
+
+/// Bytes of kernel memory in use and in all (nothing on the host).
+#[cfg(not(target_os = "none"))]
+pub fn heap_usage() -> (usize, usize) {
+    (0, usize::MAX)
 }
 
-/// Names the function that every CPU runs once the platform is set up.
+/// Names the function that every CPU runs when the platform is set up: `fn(cpu: usize) -> !`.
 #[macro_export]
-macro_rules! kernel_main {
+macro_rules! main {
     ($main:path) => {
-        #[export_name = "isle_kernel_main"]
-        fn isle_kernel_main(cpu: usize) -> ! {
-            let main: fn(usize) -> ! = $main;
-            main(cpu)
-        }
+        #[cfg(target_os = "none")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            // SAFETY: no other symbol has this name.
+            #[unsafe(no_mangle)]
+            extern "Rust" fn isle_main(cpu: usize) -> ! {
+                $main(cpu)
+            }
+        };
     };
 }

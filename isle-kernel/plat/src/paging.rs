@@ -1,333 +1,321 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Page tables of applications: the lower half is theirs, the upper half the kernel's (SDM vol. 3, 4.5).
+//! Page tables of applications: 4 levels, pages of 4 KiB and 2 MiB.
 //!
-//! A [`PageTable`] owns the frames that it maps. An entry that is not zero but not present keeps its
-//! frame while nothing may access it (PROT_NONE).
+//! Whatever is asked for, the lower half of an [`AddressSpace`] maps application memory, for ring 3, and nothing
+//! else; the upper half is the kernel's. Entries never name memory that is not the application's, so
+//! every operation here is safe. A page without any permission keeps its memory: its entry
+//! is not present but holds the address ("parked").
 
-use crate::frames::{self, Size};
-use crate::info;
-use alloc::boxed::Box;
-use hermit_abi::boot::DIRECT_MAP;
-use x86_64::registers::control::{Cr3, Cr3Flags};
-use x86_64::structures::paging::PhysFrame;
-use x86_64::PhysAddr;
+mod table;
 
-/// End of what an application can map: one page short of the lower half, as under Linux.
-pub const USER_END: u64 = 0x7fff_ffff_f000;
+use crate::app_memory;
+use crate::user::END;
+use table::{is_large, is_present_table, leaf, page_of, span, Table, ENTRIES};
 
-/// Where an xAPIC is mapped, in a part of the upper half that nothing else uses.
-pub(crate) const LOCAL_APIC: *mut u8 = 0xffff_fe00_0000_0000 as *mut u8;
+/// A page's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Small,
+    Large,
+}
 
-const PRESENT: u64 = 1 << 0;
-const WRITABLE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const WRITE_THROUGH: u64 = 1 << 3;
-const CACHE_DISABLE: u64 = 1 << 4;
-const LARGE: u64 = 1 << 7;
-/// Free for software: the entry has a frame.
-const OWNED: u64 = 1 << 9;
-const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+impl Size {
+    /// In bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Small => 4 << 10,
+            Self::Large => 2 << 20,
+        }
+    }
+}
 
-/// What an application may do with a page.
+/// What ring 3 may do. Writable or executable pages are always readable on x86-64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct Prot {
     pub read: bool,
     pub write: bool,
-    pub execute: bool,
+    pub exec: bool,
 }
 
-impl Access {
-    pub const NONE: Self = Self { read: false, write: false, execute: false };
-    pub const READ_WRITE: Self = Self { read: true, write: true, execute: false };
+impl Prot {
+    pub const NONE: Self = Self { read: false, write: false, exec: false };
+    pub const READ_WRITE: Self = Self { read: true, write: true, exec: false };
 
-    /// Whether `self` allows all that `other` needs.
-    pub fn allows(self, other: Self) -> bool {
-        (self.read || !other.read) && (self.write || !other.write) && (self.execute || !other.execute)
-    }
-
-    fn bits(self) -> u64 {
-        let mut bits = OWNED | USER;
-        if self != Self::NONE {
-            bits |= PRESENT;
-        }
-        if self.write {
-            bits |= WRITABLE;
-        }
-        if !self.execute {
-            bits |= NO_EXECUTE;
-        }
-        bits
-    }
-
-    fn of(entry: u64) -> Self {
-        if entry & PRESENT == 0 {
-            return Self::NONE;
-        }
-        Self { read: true, write: entry & WRITABLE != 0, execute: entry & NO_EXECUTE == 0 }
+    /// True if nothing is allowed.
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
     }
 }
 
-/// A page that has a frame.
-#[derive(Clone, Copy, Debug)]
+/// A mapped page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Physical address of the byte asked for.
-    pub address: u64,
-    /// Bytes from there to the end of the page.
-    pub rest: u64,
-    pub access: Access,
+    /// Pool offset of its first byte.
+    pub offset: u64,
     pub size: Size,
+    pub prot: Prot,
 }
 
-#[repr(C, align(4096))]
-struct Table([u64; 512]);
-
-impl Table {
-    fn new() -> Box<Self> {
-        Box::new(Self([0; 512]))
-    }
+/// Why something could not be mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapError {
+    /// No kernel memory for page tables.
+    NoMemory,
+    /// Something is mapped there (for a large page: also page tables).
+    Busy,
+    /// Not aligned, or not an application's address, or not application memory.
+    Invalid,
 }
 
-fn index(virt: u64, level: u32) -> usize {
-    (virt >> (12 + 9 * level)) as usize & 0x1ff
+/// A page table for ring 3.
+pub struct AddressSpace {
+    root: Table,
+    tables: usize,
 }
 
-fn table_at<'a>(entry: u64) -> &'a mut Table {
-    // SAFETY: Only called for entries of tables in use that point to a table, which lives as long as the
-    // entry; callers hold the `PageTable` exclusively, or CPU 0 is alone.
-    unsafe { &mut *info::direct(entry & ADDRESS).cast::<Table>() }
-}
-
-fn physical(table: &Table) -> u64 {
-    core::ptr::from_ref(table) as u64 - DIRECT_MAP
-}
-
-/// The address space of one application.
-pub struct PageTable {
-    root: Box<Table>,
-}
-
-impl PageTable {
-    /// An empty lower half under the kernel's upper half.
-    pub fn new() -> Self {
-        let mut root = Table::new();
-        let kernel = table_at(info::boot_info().page_table);
-        root.0[256..].copy_from_slice(&kernel.0[256..]);
-        Self { root }
+impl AddressSpace {
+    /// An empty one; `None` without kernel memory.
+    pub fn new() -> Option<Self> {
+        let root = Table::new()?;
+        #[cfg(target_os = "none")]
+        root.share_upper_half(crate::kmap::root());
+        Some(Self { root, tables: 1 })
     }
 
-    /// Makes this the address space of this CPU until [`deactivate`].
+    /// Page tables in use.
+    pub fn tables(&self) -> usize {
+        self.tables
+    }
+
+    /// Makes this the current page table.
     pub fn activate(&self) {
-        load(physical(&self.root));
-    }
-
-    /// The entry that maps `virt`, its level (0: 4 KiB, 1: 2 MiB), or the lowest one where a table is missing.
-    fn entry(&mut self, virt: u64) -> (&mut u64, u32) {
-        let mut table: &mut Table = &mut self.root;
-        let mut level = 3;
-        loop {
-            let entry = &mut table.0[index(virt, level)];
-            if level == 0 || *entry == 0 || *entry & LARGE != 0 {
-                return (entry, level);
-            }
-            table = table_at(*entry);
-            level -= 1;
+        // SAFETY: the upper half is the kernel's.
+        #[cfg(target_os = "none")]
+        unsafe {
+            crate::cpu::load_root(self.root.physical());
         }
     }
 
-    /// The page at an address, if it has a frame.
-    pub fn lookup(&mut self, virt: u64) -> Option<Page> {
-        if virt >= USER_END {
+    /// Makes no application's page table the current one.
+    pub fn deactivate() {
+        // SAFETY: the kernel's own page table.
+        #[cfg(target_os = "none")]
+        unsafe {
+            crate::cpu::load_root(crate::kmap::root());
+        }
+    }
+
+    /// Maps a page where nothing is mapped.
+    pub fn map(&mut self, virt: u64, offset: u64, size: Size, prot: Prot) -> Result<(), MapError> {
+        let bytes = size.bytes();
+        let (physical, contiguous) = app_memory::get().physical(offset).ok_or(MapError::Invalid)?;
+        let aligned = virt.is_multiple_of(bytes) && physical.is_multiple_of(bytes);
+        if !aligned || contiguous < bytes || virt >= END || END - virt < bytes {
+            return Err(MapError::Invalid);
+        }
+        let bottom = if size == Size::Large { 1 } else { 0 };
+        let mut table = self.root;
+        for level in (bottom + 1..4).rev() {
+            let index = table::index(virt, level);
+            let entry = table.get(index);
+            table = match table::child(entry) {
+                Some(child) => child,
+                None if entry == 0 => {
+                    let child = Table::new().ok_or(MapError::NoMemory)?;
+                    self.tables += 1;
+                    table.set(index, child.entry());
+                    child
+                }
+                None => return Err(MapError::Busy),
+            };
+        }
+        let index = table::index(virt, bottom);
+        if table.get(index) != 0 {
+            return Err(MapError::Busy);
+        }
+        table.set(index, leaf(physical, size, prot));
+        Ok(())
+    }
+
+    /// The page at an address.
+    pub fn lookup(&self, virt: u64) -> Option<Page> {
+        if virt >= END {
             return None;
         }
-        let (entry, level) = self.entry(virt);
-        let entry = *entry;
-        if entry == 0 {
-            return None;
-        }
-        let size = if level == 1 { Size::Large } else { Size::Small };
-        let inside = virt & (size.bytes() - 1);
-        let frame = entry & ADDRESS & !(size.bytes() - 1);
-        Some(Page { address: frame + inside, rest: size.bytes() - inside, access: Access::of(entry), size })
-    }
-
-    /// Gives an address that has no page a zeroed frame. Returns whether there was one left.
-    pub fn populate(&mut self, virt: u64, size: Size, access: Access) -> bool {
-        if virt >= USER_END {
-            return false;
-        }
-        let Some(frame) = frames::alloc(size) else { return false };
-        if self.map(virt, frame, size, access) {
-            return true;
-        }
-        frames::free(frame, size);
-        false
-    }
-
-    /// Maps a frame where there is nothing.
-    fn map(&mut self, virt: u64, frame: u64, size: Size, access: Access) -> bool {
-        let (want, large) = match size {
-            Size::Small => (0, 0),
-            Size::Large => (1, LARGE),
-        };
-        loop {
-            let (entry, level) = self.entry(virt);
-            if *entry != 0 || level < want {
-                return false;
+        let mut table = self.root;
+        for level in (0..4).rev() {
+            let entry = table.get(table::index(virt, level));
+            match table::child(entry) {
+                Some(child) if level > 0 => table = child,
+                _ => return page_of(entry, level),
             }
-            if level == want {
-                *entry = frame | access.bits() | large;
-                return true;
-            }
-            let table = Box::leak(Table::new());
-            *entry = physical(table) | PRESENT | WRITABLE | USER;
         }
+        None
     }
 
-    /// Whether a large page fits at an address: nothing is mapped in its 2 MiB, not even by a table.
-    pub fn has_room_for_large(&mut self, virt: u64) -> bool {
-        let (entry, level) = self.entry(virt);
-        *entry == 0 && level >= 1
-    }
-
-    /// Makes 512 small pages of a large one.
-    fn split(&mut self, virt: u64) {
-        let (entry, level) = self.entry(virt);
-        if level != 1 || *entry & LARGE == 0 {
-            return;
-        }
-        let table = Box::leak(Table::new());
-        let flags = *entry & !ADDRESS & !LARGE;
-        let frame = *entry & ADDRESS & !(Size::Large.bytes() - 1);
-        for (i, small) in table.0.iter_mut().enumerate() {
-            *small = (frame + i as u64 * Size::Small.bytes()) | flags;
-        }
-        *entry = physical(table) | PRESENT | WRITABLE | USER;
-    }
-
-    /// Calls `f` for every page in a range; large ones that are only partly in it are split before.
-    /// `f` may change the entry. Page aligned.
-    fn for_each(&mut self, start: u64, end: u64, mut f: impl FnMut(u64, &mut u64, Size)) {
-        let mut virt = start;
-        while virt < end {
-            let (entry, level) = self.entry(virt);
-            let span = 1u64 << (12 + 9 * level);
-            let next = (virt & !(span - 1)).saturating_add(span);
-            if *entry == 0 {
-                virt = next;
-                continue;
-            }
-            if level == 1 && (virt & (span - 1) != 0 || next > end) {
-                self.split(virt);
-                continue;
-            }
-            f(virt, entry, if level == 1 { Size::Large } else { Size::Small });
-            virt = next;
-        }
-    }
-
-    /// Takes all pages in a range away and frees their frames. Page aligned.
-    pub fn unmap(&mut self, start: u64, end: u64) {
-        self.for_each(start, end, |_, entry, size| {
-            let frame = *entry & ADDRESS & !(size.bytes() - 1);
-            *entry = 0;
-            frames::free(frame, size);
-        });
-        self.flush();
-    }
-
-    /// Changes what may be done with the pages in a range. Page aligned.
-    pub fn protect(&mut self, start: u64, end: u64, access: Access) {
-        self.for_each(start, end, |_, entry, size| {
-            let large = if size == Size::Large { LARGE } else { 0 };
-            *entry = (*entry & ADDRESS) | access.bits() | large;
-        });
-        self.flush();
-    }
-
-    /// Moves all pages of a range to where nothing is mapped. Page aligned, not overlapping.
-    pub fn move_pages(&mut self, from: u64, to: u64, len: u64) {
-        let mut virt = from;
-        while virt < from + len {
-            // By small pages: the target may be aligned in another way.
-            self.split(virt);
-            let (entry, level) = self.entry(virt);
-            if level == 0 && *entry != 0 {
-                let (frame, access) = (*entry & ADDRESS, Access::of(*entry));
-                *entry = 0;
-                if !self.map(to + (virt - from), frame, Size::Small, access) {
-                    frames::free(frame, Size::Small);
+    /// The first address at or above `virt` and below `end` where a page is, and the page.
+    pub fn next_page(&self, mut virt: u64, end: u64) -> Option<(u64, Page)> {
+        let end = end.min(END);
+        'scan: while virt < end {
+            let mut table = self.root;
+            for level in (0..4).rev() {
+                let entry = table.get(table::index(virt, level));
+                match table::child(entry) {
+                    Some(child) if level > 0 => table = child,
+                    _ => {
+                        if let Some(page) = page_of(entry, level) {
+                            return Some((virt & !(span(level) - 1), page));
+                        }
+                        virt = (virt & !(span(level) - 1)) + span(level);
+                        continue 'scan;
+                    }
                 }
             }
-            virt += Size::Small.bytes();
         }
-        self.flush();
+        None
     }
 
-    fn flush(&self) {
-        let (current, _) = Cr3::read();
-        if current.start_address().as_u64() == physical(&self.root) {
-            load(physical(&self.root));
+    /// Unmaps all pages from `start` to `end` and hands each of them to `freed`. Needs memory only
+    /// where a range begins or ends within a large page.
+    pub fn unmap(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) -> Result<(), MapError> {
+        let end = self.prepare(start, end)?;
+        let root = self.root;
+        self.clear(root, 3, 0, start, end, freed);
+        self.flush(start, end);
+        Ok(())
+    }
+
+    /// Changes what ring 3 may do with the pages from `start` to `end`.
+    pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), MapError> {
+        let end = self.prepare(start, end)?;
+        let mut at = start;
+        while let Some((virt, page)) = self.next_page(at, end) {
+            if page.prot != prot {
+                self.replace(virt, page, prot);
+            }
+            at = virt + page.size.bytes();
+        }
+        self.flush(start, end);
+        Ok(())
+    }
+
+    /// Makes small pages of a large one.
+    pub fn split(&mut self, virt: u64) -> Result<(), MapError> {
+        let Some(Page { size: Size::Large, offset, prot }) = self.lookup(virt) else {
+            return Ok(());
+        };
+        let (physical, _) = app_memory::get().physical(offset).ok_or(MapError::Invalid)?;
+        let child = Table::new().ok_or(MapError::NoMemory)?;
+        self.tables += 1;
+        for index in 0..ENTRIES {
+            child.set(index, leaf(physical + index as u64 * 4096, Size::Small, prot));
+        }
+        let start = virt & !(Size::Large.bytes() - 1);
+        self.directory(virt).set(table::index(virt, 1), child.entry());
+        self.flush(start, start + 1);
+        Ok(())
+    }
+
+    /// Checks a range and splits the large pages that it begins or ends in.
+    fn prepare(&mut self, start: u64, end: u64) -> Result<u64, MapError> {
+        if !start.is_multiple_of(4096) || !end.is_multiple_of(4096) || end > END || start > end {
+            return Err(MapError::Invalid);
+        }
+        for edge in [start, end] {
+            if edge % Size::Large.bytes() != 0 {
+                self.split(edge)?;
+            }
+        }
+        Ok(end)
+    }
+
+    /// The page directory of an address at which a page is mapped.
+    fn directory(&self, virt: u64) -> Table {
+        let mut table = self.root;
+        for level in [3, 2] {
+            match table::child(table.get(table::index(virt, level))) {
+                Some(child) => table = child,
+                None => unreachable!("a mapped page has a directory"),
+            }
+        }
+        table
+    }
+
+    fn replace(&mut self, virt: u64, page: Page, prot: Prot) {
+        let Some((physical, _)) = app_memory::get().physical(page.offset) else {
+            return;
+        };
+        let directory = self.directory(virt);
+        let entry = leaf(physical, page.size, prot);
+        match page.size {
+            Size::Large => directory.set(table::index(virt, 1), entry),
+            Size::Small => {
+                if let Some(table) = table::child(directory.get(table::index(virt, 1))) {
+                    table.set(table::index(virt, 0), entry);
+                }
+            }
         }
     }
 
-    fn free_tables(table: &mut Table, level: u32, entries: usize) {
-        for entry in &mut table.0[..entries] {
-            if *entry == 0 {
+    /// Clears what is within the range below one table; frees tables whose whole span is cleared.
+    fn clear(&mut self, table: Table, level: u32, base: u64, start: u64, end: u64, freed: &mut dyn FnMut(Page)) {
+        let first = (start.saturating_sub(base) / span(level)) as usize;
+        for index in first..ENTRIES {
+            let low = base + index as u64 * span(level);
+            if low >= end {
+                break;
+            }
+            let high = low + span(level);
+            let entry = table.get(index);
+            if entry == 0 {
                 continue;
             }
-            if level == 0 || *entry & LARGE != 0 {
-                let size = if level == 0 { Size::Small } else { Size::Large };
-                frames::free(*entry & ADDRESS & !(size.bytes() - 1), size);
-            } else {
-                let lower = table_at(*entry);
-                Self::free_tables(lower, level - 1, 512);
-                // SAFETY: Made by `Box::leak` in this file, and this was the only entry that points to it.
-                drop(unsafe { Box::from_raw(lower) });
+            if level > 0 && is_present_table(entry) && !is_large(entry) {
+                let Some(child) = table::child(entry) else { continue };
+                self.clear(child, level - 1, low, start, end, freed);
+                if start <= low && high <= end {
+                    table.set(index, 0);
+                    child.free();
+                    self.tables -= 1;
+                }
+            } else if let Some(page) = page_of(entry, level) {
+                table.set(index, 0);
+                freed(page);
             }
-            *entry = 0;
         }
     }
-}
 
-impl Default for PageTable {
-    fn default() -> Self {
-        Self::new()
+    /// Forgets what the processor remembers of a range, if it runs on this page table.
+    fn flush(&self, start: u64, end: u64) {
+        #[cfg(target_os = "none")]
+        {
+            if crate::cpu::current().root.get() != self.root.physical() {
+                return;
+            }
+            if end.saturating_sub(start) > 64 * 4096 {
+                x86_64::instructions::tlb::flush_all();
+            } else {
+                for virt in (start..end).step_by(4096) {
+                    x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(virt));
+                }
+            }
+        }
+        #[cfg(not(target_os = "none"))]
+        let _ = (start, end);
     }
 }
 
-impl Drop for PageTable {
+impl Drop for AddressSpace {
     fn drop(&mut self) {
-        let (current, _) = Cr3::read();
-        if current.start_address().as_u64() == physical(&self.root) {
-            deactivate();
-        }
-        Self::free_tables(&mut self.root, 3, 256);
+        Self::deactivate();
+        let root = self.root;
+        // END isn't a multiple of a table's span; 1 << 47 is.
+        self.clear(root, 3, 0, 0, 1 << 47, &mut |_| {});
+        self.root.free();
     }
 }
 
-/// Leaves any application's address space.
-pub fn deactivate() {
-    load(info::boot_info().page_table);
-}
-
-fn load(root: u64) {
-    let frame = PhysFrame::containing_address(PhysAddr::new(root));
-    // SAFETY: All roots map the kernel in the same way in their upper half.
-    unsafe { Cr3::write(frame, Cr3Flags::empty()) };
-}
-
-/// Maps the local APIC's registers, uncached. Before there are applications.
-pub(crate) fn map_local_apic(address: u64) {
-    let mut table = table_at(info::boot_info().page_table);
-    let virt = LOCAL_APIC as u64;
-    for level in [3, 2, 1] {
-        let entry = &mut table.0[index(virt, level)];
-        if *entry == 0 {
-            *entry = physical(Box::leak(Table::new())) | PRESENT | WRITABLE;
-        }
-        table = table_at(*entry);
-    }
-    table.0[index(virt, 0)] = address | PRESENT | WRITABLE | WRITE_THROUGH | CACHE_DISABLE | NO_EXECUTE;
-}
+#[cfg(test)]
+#[path = "paging_tests.rs"]
+mod tests;

@@ -1,38 +1,52 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Time by the time stamp counter, in step with Linux's clocks as of the start.
+//! The time stamp counter and the clocks that follow from it. Nothing here ever writes the counter.
 
-use crate::info;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::shared;
 
-/// Nanoseconds per tick, in 32.32 fixed point.
-static SCALE: AtomicU64 = AtomicU64::new(1 << 32);
-
-pub(crate) fn init() {
-    // Under some emulators Linux doesn't know the frequency; then take 1 GHz rather than nothing.
-    let khz = u64::from(info::boot_info().tsc_khz.max(1));
-    let khz = if khz == 1 { 1_000_000 } else { khz };
-    SCALE.store((1_000_000u64 << 32) / khz, Ordering::Relaxed);
-}
-
-/// The time stamp counter.
+/// Reads the time stamp counter.
 pub fn tsc() -> u64 {
-    // SAFETY: Every x86-64 CPU has it.
+    // SAFETY: reading the counter has no side effect.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// Nanoseconds since the loader read Linux's clocks.
+/// Nanoseconds of `ticks` at `khz`.
+pub fn ticks_to_ns(ticks: u64, khz: u32) -> u64 {
+    let ns = u128::from(ticks) * 1_000_000 / u128::from(khz.max(1));
+    u64::try_from(ns).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds since Linux read its clocks for this isle.
 pub fn since_boot_ns() -> u64 {
-    let ticks = tsc().wrapping_sub(info::boot_info().tsc_at_boot);
-    ((u128::from(ticks) * u128::from(SCALE.load(Ordering::Relaxed))) >> 32) as u64
+    let Some(shared) = shared::try_get() else {
+        return 0;
+    };
+    // Counters of different CPUs may be a little apart.
+    let ticks = tsc().saturating_sub(shared.boot.tsc_at_boot);
+    ticks_to_ns(ticks, shared.boot.tsc_khz)
 }
 
-/// CLOCK_MONOTONIC in nanoseconds.
+/// CLOCK_MONOTONIC, in step with Linux's.
 pub fn monotonic_ns() -> u64 {
-    info::boot_info().monotonic_ns.wrapping_add(since_boot_ns())
+    let start = shared::try_get().map_or(0, |s| s.boot.monotonic_ns);
+    start.saturating_add(since_boot_ns())
 }
 
-/// CLOCK_REALTIME in nanoseconds.
+/// CLOCK_REALTIME, in step with Linux's at the start of the isle.
 pub fn realtime_ns() -> u64 {
-    info::boot_info().realtime_ns.wrapping_add(since_boot_ns())
+    let start = shared::try_get().map_or(0, |s| s.boot.realtime_ns);
+    start.saturating_add(since_boot_ns())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_become_nanoseconds() {
+        assert_eq!(ticks_to_ns(3_000_000, 3_000_000), 1_000_000);
+        assert_eq!(ticks_to_ns(1, 1_000_000), 1);
+        assert_eq!(ticks_to_ns(u64::MAX, 1), u64::MAX);
+        assert_eq!(ticks_to_ns(5, 0), 5_000_000);
+    }
 }

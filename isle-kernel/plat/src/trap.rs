@@ -1,154 +1,307 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Interrupts and exceptions.
+//! Ways into the kernel: exceptions, interrupts, system calls.
+//!
+//! From ring 3 all of them end as the return of `enter_user` in [`crate::user`]: the stack of ring 0
+//! (TSS.RSP0) is the end of the application's [`Context`], so the processor and
+//! the stubs push the registers right where they belong. From ring 0 they run on the current stack, which must be an
+//! interrupt while idling or a bug. Debug exception, NMI, double fault and machine check
+//! may come before SWAPGS; they have stacks of their own, at whose top is the CPU's [`crate::cpu::PerCpu`].
 
-use crate::segments::{DOUBLE_FAULT_STACK, MACHINE_CHECK_STACK, NMI_STACK, USER_CODE, USER_DATA};
-use crate::{apic, cpu, crash, info};
-use core::arch::global_asm;
-use core::sync::atomic::{AtomicU64, Ordering};
-use hermit_abi::control::{order, vector};
-use spin::Once;
-use x86_64::structures::idt::InterruptDescriptorTable;
-use x86_64::VirtAddr;
+use crate::user::Context;
 
-global_asm!(
-    include_str!("trap.S"),
-    kernel_trap = sym kernel_trap,
-    user_code = const USER_CODE,
-    user_data = const USER_DATA,
-);
+/// [`Context::vector`] of a system call.
+pub const SYSCALL_VECTOR: u64 = 256;
 
-extern "C" {
-    fn syscall_entry();
-    fn trap_entries();
-}
+/// Bytes of each interrupt stack, a power of two: the stubs find the top by rounding up.
+pub const IST_STACK: u64 = 8 << 10;
 
-/// Bytes between two entries in `trap.S`.
-const ENTRY_SIZE: u64 = 16;
+#[cfg(target_os = "none")]
+mod on_isle {
+    use super::{Context, IST_STACK, SYSCALL_VECTOR};
+    use crate::{apic, cpu, crash, gdt};
+    use core::sync::atomic::Ordering;
+    use hermit_abi::control::order;
 
-static IDT: Once<InterruptDescriptorTable> = Once::new();
+    core::arch::global_asm!(
+        r#"
+        .pushsection .text.traps, "ax", @progbits
+        .globl trap_stubs, trap_syscall, trap_early_ignore, trap_early_fatal, enter_user
 
-pub(crate) fn syscall_entry_address() -> u64 {
-    syscall_entry as *const () as u64
-}
+        .macro push_registers
+            push rdi
+            push rsi
+            push rdx
+            push rcx
+            push rax
+            push r8
+            push r9
+            push r10
+            push r11
+            push rbx
+            push rbp
+            push r12
+            push r13
+            push r14
+            push r15
+        .endm
+        .macro pop_registers
+            pop r15
+            pop r14
+            pop r13
+            pop r12
+            pop rbp
+            pop rbx
+            pop r11
+            pop r10
+            pop r9
+            pop r8
+            pop rax
+            pop rcx
+            pop rdx
+            pop rsi
+            pop rdi
+        .endm
 
-/// Loads the IDT, the same for all CPUs.
-pub(crate) fn init() {
-    let idt = IDT.call_once(|| {
-        let mut idt = InterruptDescriptorTable::new();
-        let entry = |vector: u8| VirtAddr::new(trap_entries as *const () as u64 + u64::from(vector) * ENTRY_SIZE);
-        // SAFETY: Each entry in `trap.S` saves and restores what it must, for its vector's kind of
-        // frame; the stacks are set in every CPU's TSS.
-        unsafe {
-            idt.divide_error.set_handler_addr(entry(0));
-            idt.debug.set_handler_addr(entry(1));
-            idt.non_maskable_interrupt.set_handler_addr(entry(2)).set_stack_index(NMI_STACK);
-            idt.breakpoint.set_handler_addr(entry(3)).set_privilege_level(x86_64::PrivilegeLevel::Ring3);
-            idt.overflow.set_handler_addr(entry(4));
-            idt.bound_range_exceeded.set_handler_addr(entry(5));
-            idt.invalid_opcode.set_handler_addr(entry(6));
-            idt.device_not_available.set_handler_addr(entry(7));
-            idt.double_fault.set_handler_addr(entry(8)).set_stack_index(DOUBLE_FAULT_STACK);
-            idt.invalid_tss.set_handler_addr(entry(10));
-            idt.segment_not_present.set_handler_addr(entry(11));
-            idt.stack_segment_fault.set_handler_addr(entry(12));
-            idt.general_protection_fault.set_handler_addr(entry(13));
-            idt.page_fault.set_handler_addr(entry(14));
-            idt.x87_floating_point.set_handler_addr(entry(16));
-            idt.alignment_check.set_handler_addr(entry(17));
-            idt.machine_check.set_handler_addr(entry(18)).set_stack_index(MACHINE_CHECK_STACK);
-            idt.simd_floating_point.set_handler_addr(entry(19));
-            idt.virtualization.set_handler_addr(entry(20));
-            idt.cp_protection_exception.set_handler_addr(entry(21));
-            idt.vmm_communication_exception.set_handler_addr(entry(29));
-            idt.security_exception.set_handler_addr(entry(30));
-            for vector in 32..=255u8 {
-                idt[vector].set_handler_addr(entry(vector));
+        /* One stub per vector, 16 bytes each: an error code if the processor pushed none, the vector. */
+        .balign 16
+    trap_stubs:
+        .set i, 0
+        .rept 256
+        .balign 16
+        .if (i == 8) || ((i >= 10) && (i <= 14)) || (i == 17) || (i == 21) || (i == 29) || (i == 30)
+        .else
+            push 0
+        .endif
+            .byte 0x68
+            .long i
+        .if i == 1
+            jmp trap_debug
+        .elseif (i == 2) || (i == 8) || (i == 18)
+            jmp trap_paranoid
+        .else
+            jmp trap_common
+        .endif
+        .set i, i + 1
+        .endr
+
+        .balign 16
+    trap_common:
+        test byte ptr [rsp + 24], 3
+        jz 2f
+        swapgs
+    trap_from_user:
+        push_registers
+        cld
+        mov rsp, gs:[8]
+        xor ebp, ebp
+        pop r15
+        pop r14
+        pop r13
+        pop r12
+        pop rbp
+        pop rbx
+        ret
+    2:
+        push_registers
+        cld
+        mov rdi, rsp
+        call {kernel_trap}
+        pop_registers
+        add rsp, 16
+        iretq
+
+        /* A debug exception of ring 3 moves from its own stack to the context; one of ring 0 is like an NMI. */
+        .balign 16
+    trap_debug:
+        test byte ptr [rsp + 24], 3
+        jz trap_paranoid
+        swapgs
+        push rax
+        mov rax, rsp
+        mov rsp, gs:[16]
+        push qword ptr [rax + 56]
+        push qword ptr [rax + 48]
+        push qword ptr [rax + 40]
+        push qword ptr [rax + 32]
+        push qword ptr [rax + 24]
+        push qword ptr [rax + 16]
+        push qword ptr [rax + 8]
+        mov rax, [rax]
+        jmp trap_from_user
+
+        /* The GS base may be anybody's: it is set from the top of this stack, and put back. */
+        .balign 16
+    trap_paranoid:
+        push_registers
+        cld
+        mov ecx, 0xc0000101
+        rdmsr
+        mov r12d, eax
+        mov r13d, edx
+        mov rdx, rsp
+        or rdx, {ist_mask}
+        mov rdx, [rdx - 15]
+        mov eax, edx
+        shr rdx, 32
+        wrmsr
+        mov rdi, rsp
+        call {paranoid_trap}
+        mov ecx, 0xc0000101
+        mov eax, r12d
+        mov edx, r13d
+        wrmsr
+        pop_registers
+        add rsp, 16
+        iretq
+
+        /* Before there are stacks for them: what may be a hiccup is ignored, what is fatal is an exception. */
+        .balign 16
+    trap_early_ignore:
+        iretq
+    trap_early_fatal:
+        push 0
+        push 18
+        jmp trap_common
+
+        /* SYSCALL: rcx = rip, r11 = rflags, interrupts off by FMASK. */
+        .balign 16
+    trap_syscall:
+        swapgs
+        mov gs:[24], rsp
+        mov rsp, gs:[16]
+        push {user_data}
+        push qword ptr gs:[24]
+        push r11
+        push {user_code}
+        push rcx
+        push 0
+        push {syscall_vector}
+        jmp trap_from_user
+
+        /* enter_user(rdi: context, rsi: by SYSRET?) */
+        .balign 16
+    enter_user:
+        push rbx
+        push rbp
+        push r12
+        push r13
+        push r14
+        push r15
+        mov gs:[8], rsp
+        lea rax, [rdi + {context_len}]
+        mov gs:[16], rax
+        mov rcx, gs:[32]
+        mov [rcx], rax
+        mov rsp, rdi
+        test rsi, rsi
+        jnz 3f
+        pop_registers
+        add rsp, 16
+        swapgs
+        iretq
+    3:
+        pop_registers
+        mov rsp, [rsp + 40]
+        swapgs
+        sysretq
+        .popsection
+        "#,
+        kernel_trap = sym kernel_trap,
+        paranoid_trap = sym paranoid_trap,
+        ist_mask = const IST_STACK - 1,
+        user_data = const gdt::USER_DATA,
+        user_code = const gdt::USER_CODE,
+        syscall_vector = const SYSCALL_VECTOR,
+        context_len = const core::mem::size_of::<Context>(),
+    );
+
+    extern "C" {
+        static trap_stubs: u8;
+        static trap_syscall: u8;
+        static trap_early_ignore: u8;
+        static trap_early_fatal: u8;
+        /// Runs ring 3 until it comes back. With `sysret` RCX and R11 must equal RIP and RFLAGS.
+        pub fn enter_user(context: *mut Context, sysret: u64);
+    }
+
+    /// Address of the stub of a vector.
+    pub fn stub_address(vector: usize) -> u64 {
+        &raw const trap_stubs as u64 + vector as u64 * 16
+    }
+
+    /// Address of the stub of a vector before there is a TSS.
+    pub fn early_stub_address(vector: usize) -> u64 {
+        match vector {
+            1 | 2 => &raw const trap_early_ignore as u64,
+            8 | 18 => &raw const trap_early_fatal as u64,
+            _ => stub_address(vector),
+        }
+    }
+
+    /// Address of the system-call entry.
+    pub fn syscall_entry_address() -> u64 {
+        &raw const trap_syscall as u64
+    }
+
+    /// An interrupt while idling, or a bug.
+    extern "C" fn kernel_trap(frame: &mut Context) {
+        match frame.vector {
+            0..=31 => crash::fault(frame),
+            vector => apic::interrupt(vector as u8),
+        }
+    }
+
+    /// Debug exception, NMI, double fault, machine check.
+    extern "C" fn paranoid_trap(frame: &mut Context) {
+        match frame.vector {
+            // A single step that ring 3 began, seen behind its SYSCALL; nothing else makes one here.
+            1 => {
+                frame.rflags &= !(1 << 8);
+                clear_dr6();
             }
+            2 => nmi(),
+            _ => crash::fault(frame),
         }
-        idt
-    });
-    idt.load();
-}
+    }
 
-/// What `trap.S` leaves on the stack.
-#[repr(C)]
-struct Frame {
-    vector: u64,
-    error: u64,
-    rip: u64,
-    cs: u64,
-    rflags: u64,
-    rsp: u64,
-    ss: u64,
-}
+    /// Reads and clears the reason of a debug exception.
+    pub fn clear_dr6() {
+        // SAFETY: no breakpoint is ever set, so nobody else looks at the register.
+        unsafe { core::arch::asm!("mov dr6, {}", in(reg) 0xffff_0ff0_u64, options(nomem, nostack)) }
+    }
 
-/// An event while in the kernel, or one that may come anywhere.
-extern "C" fn kernel_trap(frame: &Frame) {
-    match frame.vector as u8 {
-        2 => {
-            // From Linux: kdump or late microcode, say. There is nothing to do here but to stop if told so.
-            if info::control().order.load(Ordering::Acquire) == order::STOP {
-                cpu::stop_forever();
-            }
+    fn nmi() {
+        let cpu = cpu::current();
+        cpu::count(&cpu.shared().interrupts);
+        if crash::crashed() {
+            cpu::halt();
         }
-        18 => crash::die(format_args!("machine check at {:#x}", frame.rip)),
-        vector @ 0..=31 => {
-            let name = exception_name(vector);
-            crash::die(format_args!(
-                "{name} in the isle kernel at {:#x}, error code {:#x}, address {:#x}, stack {:#x}",
-                frame.rip,
-                frame.error,
-                x86_64::registers::control::Cr2::read_raw(),
-                frame.rsp,
-            ))
+        let stop = crate::shared::try_get().is_some_and(|s| s.control.order.load(Ordering::Relaxed) == order::STOP);
+        if stop {
+            cpu::halt();
         }
-        vector => interrupt(vector),
+        cpu::count(&cpu.shared().unexpected);
     }
 }
 
-/// Vectors that nobody asked for and that have been logged.
-static SEEN: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+#[cfg(target_os = "none")]
+pub use on_isle::*;
 
-/// An interrupt, in the kernel or in ring 3. Whoever waited looks at what it waits for afterwards.
-pub(crate) fn interrupt(number: u8) {
-    let this = cpu::this();
-    cpu::count(&this.interrupts);
-    if number == vector::SPURIOUS {
-        return;
+#[cfg(not(target_os = "none"))]
+mod on_host {
+    /// There is no ring 3 to enter.
+    ///
+    /// # Safety
+    ///
+    /// None needed.
+    pub unsafe fn enter_user(_: *mut super::Context, _: u64) {
+        unimplemented!("ring 3 on the host")
     }
-    apic::end_of_interrupt();
-    if number != vector::KICK {
-        cpu::count(&this.unexpected);
-        let bit = 1 << (number % 64);
-        if SEEN[usize::from(number / 64)].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            crate::log_line!("interrupt {number:#x}, which nobody on the isle asked for (told once)");
-        }
-    }
+
+    /// Nothing to clear.
+    pub fn clear_dr6() {}
 }
 
-/// The name of an exception as in SDM vol. 3, table 6-1.
-pub fn exception_name(vector: u8) -> &'static str {
-    match vector {
-        0 => "divide error",
-        1 => "debug exception",
-        2 => "non-maskable interrupt",
-        3 => "breakpoint",
-        4 => "overflow",
-        5 => "BOUND range exceeded",
-        6 => "invalid opcode",
-        7 => "device not available",
-        8 => "double fault",
-        10 => "invalid TSS",
-        11 => "segment not present",
-        12 => "stack-segment fault",
-        13 => "general protection fault",
-        14 => "page fault",
-        16 => "x87 floating-point error",
-        17 => "alignment check",
-        18 => "machine check",
-        19 => "SIMD floating-point exception",
-        21 => "control protection exception",
-        _ => "exception",
-    }
-}
+#[cfg(not(target_os = "none"))]
+pub use on_host::*;

@@ -1,105 +1,250 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Ring 3: an application's registers, and running it until something happens.
+//! Ring 3: a context that runs until it needs the kernel.
 
-use crate::paging::USER_END;
-use crate::{cpu, trap};
+use crate::paging::AddressSpace;
+use crate::trap;
+use crate::{cpu, gdt};
 
-pub use crate::trap::exception_name;
+/// One past the highest address that an application can use, as in Linux: the last page of the
+/// lower half stays empty, so that no SYSCALL can end right before a non-canonical address.
+pub const END: u64 = 0x0000_7fff_ffff_f000;
 
-/// Registers of a thread in ring 3. Offsets are used in `trap.S`.
-#[repr(C)]
+/// Flags that ring 3 may change: CF, PF, AF, ZF, SF, TF, DF, OF, NT, RF, AC, ID.
+const USER_FLAGS: u64 = 0x0025_4dd5;
+/// Always set: bit 1 and IF.
+const FIXED_FLAGS: u64 = 0x202;
+/// Flags that SYSRET doesn't restore as IRET does: TF, RF.
+const IRET_FLAGS: u64 = 0x1_0100;
+
+/// Registers of ring 3, in the order in which the stubs in `trap.rs` push them.
 #[derive(Clone, Debug, Default)]
-pub struct Registers {
-    pub rax: u64,
+#[repr(C, align(16))]
+pub struct Context {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
     pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
     pub rcx: u64,
     pub rdx: u64,
     pub rsi: u64,
     pub rdi: u64,
-    pub rbp: u64,
-    pub r8: u64,
-    pub r9: u64,
-    pub r10: u64,
-    pub r11: u64,
-    pub r12: u64,
-    pub r13: u64,
-    pub r14: u64,
-    pub r15: u64,
-    pub rsp: u64,
+    pub(crate) vector: u64,
+    pub(crate) error: u64,
     pub rip: u64,
+    pub(crate) cs: u64,
     pub rflags: u64,
-    /// Error code of the last exception.
+    pub rsp: u64,
+    pub(crate) ss: u64,
+}
+
+const _: () = assert!(core::mem::size_of::<Context>() == 176);
+
+/// Why ring 3 stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Syscall,
+    /// An interrupt, already dealt with: look at the orders.
+    Interrupt,
+    Exception(Exception),
+}
+
+/// An exception in ring 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exception {
+    pub vector: u8,
     pub error: u64,
-    /// CR2 at the last exception.
+    /// CR2 of a page fault, else 0.
     pub address: u64,
 }
 
-/// Why ring 3 was left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// `syscall`; number and arguments are in the registers.
-    Syscall,
-    /// An exception; error code and address are in the registers.
-    Exception(u8),
-    /// An interrupt, already dealt with. Orders may have come.
-    Interrupt,
-}
-
-/// Flags that an application may have set: the arithmetic ones, DF, TF, AC, ID, RF.
-const USER_FLAGS: u64 = 0x0025_0dd5;
-const INTERRUPT_FLAG: u64 = 1 << 9;
-const EXIT_SYSCALL: u64 = 256;
-
-extern "C" {
-    fn enter_user(registers: *mut Registers, by_sysret: u64) -> u64;
-}
-
-/// A thread that can run in ring 3.
-#[derive(Default)]
-pub struct Context {
-    pub registers: Registers,
-    /// The last exit was a system call, so that RCX and R11 are free for SYSRET.
-    by_sysret: bool,
-}
-
 impl Context {
-    /// A thread that begins at `rip` with all other registers zero.
+    /// The context of a program at its first instruction.
     pub fn new(rip: u64, rsp: u64) -> Self {
-        Self { registers: Registers { rip, rsp, ..Registers::default() }, by_sysret: false }
+        Self { rip, rsp, ..Self::default() }
     }
 
-    /// Runs in ring 3, in the address space that is active, until something happens.
-    pub fn run(&mut self) -> Exit {
-        let r = &mut self.registers;
-        r.rflags = (r.rflags & USER_FLAGS) | INTERRUPT_FLAG | 2;
-        // SYSRET to an address that isn't canonical faults in ring 0, with the user's stack; TF and RF
-        // are for IRET to restore.
-        let plain = r.rip < USER_END && r.rflags & 0x1_0100 == 0;
-        let by_sysret = self.by_sysret && plain && r.rcx == r.rip && r.r11 == r.rflags;
-        if !by_sysret && r.rip >= USER_END {
-            // IRET would fault in ring 0 as well; report it as the application's.
-            self.by_sysret = false;
-            r.address = r.rip;
-            return Exit::Exception(13);
-        }
-        // SAFETY: `registers` has the layout that `trap.S` expects and isn't touched by others meanwhile. The
-        // segments and flags of ring 3 are fixed, so the kernel's memory is out of its reach.
-        let vector = unsafe { enter_user(r, by_sysret.into()) };
-        self.by_sysret = vector == EXIT_SYSCALL;
-        match vector {
-            EXIT_SYSCALL => {
-                cpu::count(&cpu::this().syscalls);
+    /// The number of a system call.
+    pub fn syscall_number(&self) -> u64 {
+        self.rax
+    }
+
+    /// The arguments of a system call.
+    pub fn syscall_args(&self) -> [u64; 6] {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+
+    /// True if the context can be entered.
+    pub fn is_canonical(&self) -> bool {
+        self.rip < END
+    }
+
+    /// Runs ring 3 in `space` until it needs the kernel.
+    ///
+    /// # Panics
+    ///
+    /// If the context isn't [canonical](Self::is_canonical): IRET would fault.
+    pub fn run(&mut self, space: &AddressSpace) -> Exit {
+        assert!(self.is_canonical());
+        self.cs = gdt::USER_CODE.into();
+        self.ss = gdt::USER_DATA.into();
+        self.rflags = (self.rflags & USER_FLAGS) | FIXED_FLAGS;
+        let plain = self.vector == trap::SYSCALL_VECTOR
+            && self.rcx == self.rip
+            && self.r11 == self.rflags
+            && self.rflags & IRET_FLAGS == 0;
+        space.activate();
+        // SAFETY:
+        // 1. selectors, flags and RIP are sane, so neither IRET nor SYSRET faults;
+        // 2. the context stays borrowed until ring 3 comes back, and is 16-byte aligned as TSS.RSP0 must be;
+        // 3. `space` maps nothing but application memory to ring 3, which is no Rust object's.
+        unsafe { trap::enter_user(self, plain.into()) }
+        crate::features::forbid_user_access();
+        self.exit()
+    }
+
+    #[cfg(target_os = "none")]
+    fn exit(&self) -> Exit {
+        let shared = cpu::current().shared();
+        match self.vector {
+            trap::SYSCALL_VECTOR => {
+                cpu::count(&shared.syscalls);
                 Exit::Syscall
             }
-            0..=31 => {
-                cpu::count(&cpu::this().faults);
-                Exit::Exception(vector as u8)
+            vector @ 0..=31 => {
+                cpu::count(&shared.faults);
+                let address = if vector == 14 { x86_64::registers::control::Cr2::read_raw() } else { 0 };
+                if vector == 1 {
+                    trap::clear_dr6();
+                }
+                Exit::Exception(Exception { vector: vector as u8, error: self.error, address })
             }
-            _ => {
-                trap::interrupt(vector as u8);
+            vector => {
+                crate::apic::interrupt(vector as u8);
                 Exit::Interrupt
             }
         }
     }
+
+    #[cfg(not(target_os = "none"))]
+    fn exit(&self) -> Exit {
+        let _ = cpu::try_current();
+        Exit::Syscall
+    }
 }
+
+#[cfg(target_os = "none")]
+mod registers {
+    use super::END;
+    use x86_64::registers::model_specific::{FsBase, KernelGsBase};
+    use x86_64::VirtAddr;
+
+    /// The image of the processor's initial state: all components in their initial configuration
+    /// (XSTATE_BV = 0), MXCSR = 0x1f80, FCW = 0x37f (SDM vol. 1, 13.6 and 13.8).
+    #[repr(C, align(64))]
+    struct InitialState([u32; 144]);
+
+    static INITIAL: InitialState = InitialState({
+        let mut words = [0; 144];
+        words[0] = 0x037f;
+        words[6] = 0x1f80;
+        words
+    });
+
+    /// Gives the next program the registers that it may expect: nothing of its predecessor's.
+    pub fn reset_registers() {
+        let features = crate::features::get();
+        // SAFETY:
+        // 1. the kernel itself uses no vector or x87 state;
+        // 2. null selectors may be loaded; loading GS clears the base on some CPUs, so it is put back.
+        unsafe {
+            if features.xsave {
+                core::arch::asm!(
+                    "xrstor64 [{}]",
+                    in(reg) &raw const INITIAL,
+                    in("eax") u32::MAX,
+                    in("edx") u32::MAX,
+                    options(nostack)
+                );
+            } else {
+                core::arch::asm!("fxrstor64 [{}]", in(reg) &raw const INITIAL, options(nostack));
+            }
+            let gs = x86_64::registers::model_specific::GsBase::read();
+            core::arch::asm!(
+                "mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", "mov gs, {0:e}",
+                in(reg) 0, options(nostack)
+            );
+            x86_64::registers::model_specific::GsBase::write(gs);
+        }
+        set_fs_base(0);
+        set_gs_base(0);
+    }
+
+    /// The FS base of ring 3.
+    pub fn fs_base() -> u64 {
+        FsBase::read().as_u64()
+    }
+
+    /// Sets the FS base of ring 3; false if it isn't an application's address.
+    pub fn set_fs_base(base: u64) -> bool {
+        let good = base < END;
+        if good {
+            FsBase::write(VirtAddr::new(base));
+        }
+        good
+    }
+
+    /// The GS base of ring 3.
+    pub fn gs_base() -> u64 {
+        KernelGsBase::read().as_u64()
+    }
+
+    /// Sets the GS base of ring 3; false if it isn't an application's address.
+    pub fn set_gs_base(base: u64) -> bool {
+        let good = base < END;
+        if good {
+            KernelGsBase::write(VirtAddr::new(base));
+        }
+        good
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+mod registers {
+    use super::END;
+
+    /// Nothing to reset.
+    pub fn reset_registers() {}
+
+    /// There is no ring 3.
+    pub fn fs_base() -> u64 {
+        0
+    }
+
+    /// Checks the address.
+    pub fn set_fs_base(base: u64) -> bool {
+        base < END
+    }
+
+    /// There is no ring 3.
+    pub fn gs_base() -> u64 {
+        0
+    }
+
+    /// Checks the address.
+    pub fn set_gs_base(base: u64) -> bool {
+        base < END
+    }
+}
+
+pub use registers::*;
+
+/// AT_HWCAP and AT_HWCAP2.
+pub use crate::features::hwcap;

@@ -1,114 +1,262 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! mmap(2) and its relatives.
+//! mmap(2) and its family.
 
-use crate::app::App;
-use crate::offload;
-use crate::space::{Result, PAGE};
-use hermit_plat::paging::Access;
-use linux_raw_sys::errno::{EBADF, EEXIST, EINVAL, ENODEV, ENOMEM};
-use linux_raw_sys::general as c;
+use super::{nr, Outcome};
+use crate::errno::Errno;
+use crate::fd::Kind as FileKind;
+use crate::link::Call;
+use crate::mem::access::element;
+use crate::mem::areas::{Area, Kind};
+use crate::mem::space::Access;
+use crate::mem::{page_down, page_up, LOWEST};
+use crate::offload::MAX_TRANSFER;
+use crate::process::Process;
+use alloc::vec::Vec;
+use hermit_plat::abi::channel::SEGMENTS;
+use hermit_plat::abi::{offload, PAGE_SIZE};
+use hermit_plat::paging::Prot;
+use hermit_plat::user;
 
-fn access(protection: u64) -> Access {
-    let has = |flag: u32| protection & u64::from(flag) != 0;
-    let (write, execute) = (has(c::PROT_WRITE), has(c::PROT_EXEC));
-    // On x86 whatever may be written or executed may be read.
-    Access { read: has(c::PROT_READ) || write || execute, write, execute }
+/// A page-aligned range within an application's addresses.
+fn range(start: u64, len: u64, errno: Errno) -> Result<(u64, u64), Errno> {
+    if !start.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL);
+    }
+    let end = start.checked_add(page_up(len).ok_or(errno)?).filter(|e| *e <= user::END);
+    Ok((start, end.ok_or(errno)?))
 }
 
-pub fn mmap(app: &mut App, [address, len, protection, flags, fd, offset]: [u64; 6]) -> Result<u64> {
-    let has = |flag: u32| flags & u64::from(flag) != 0;
-    if len == 0 || !offset.is_multiple_of(PAGE) {
-        return Err(EINVAL);
+fn prot(bits: u64) -> Result<Prot, Errno> {
+    // GROWSDOWN and GROWSUP aren't offered.
+    if bits & !u64::from(nr::PROT_READ | nr::PROT_WRITE | nr::PROT_EXEC) != 0 {
+        return Err(Errno::EINVAL);
     }
-    let anonymous = has(c::MAP_ANONYMOUS);
-    let kind = flags & u64::from(c::MAP_TYPE);
-    let shared = kind == u64::from(c::MAP_SHARED) || kind == u64::from(c::MAP_SHARED_VALIDATE);
-    if !shared && kind != u64::from(c::MAP_PRIVATE) {
-        return Err(EINVAL);
+    let has = |bit: u32| bits & u64::from(bit) != 0;
+    let (write, exec) = (has(nr::PROT_WRITE), has(nr::PROT_EXEC));
+    Ok(Prot { read: write || exec || has(nr::PROT_READ), write, exec })
+}
+
+pub fn mmap(p: &mut Process, [address, len, bits, flags, fd, offset]: [u64; 6]) -> Outcome {
+    let flags = flags as u32;
+    let has = |flag: u32| flags & flag != 0;
+    let prot = prot(bits)?;
+    if len == 0 || offset % PAGE_SIZE != 0 {
+        return Err(Errno::EINVAL.into());
     }
-    if !anonymous && !app.files.contains(fd as i32) {
-        return Err(EBADF);
-    }
-    if shared && !anonymous && protection & u64::from(c::PROT_WRITE) != 0 {
-        // Nothing would be written back yet.
-        return Err(ENODEV);
-    }
-    let access = access(protection);
-    let start = if has(c::MAP_FIXED) || has(c::MAP_FIXED_NOREPLACE) {
-        if has(c::MAP_FIXED_NOREPLACE) && !app.space.is_free(address, len) {
-            return Err(EEXIST);
-        }
-        app.space.map_at(address, len, access, false)?;
-        address
-    } else {
-        let hint = address & !(PAGE - 1);
-        if hint >= crate::space::MIN_ADDRESS && app.space.is_free(hint, len) {
-            app.space.map_at(hint, len, access, false)?;
-            hint
-        } else {
-            app.space.map_anywhere(len, access)?
-        }
+    let len = page_up(len).filter(|l| *l < user::END).ok_or(Errno::ENOMEM)?;
+    let shared = match flags & nr::MAP_TYPE {
+        nr::MAP_PRIVATE => false,
+        nr::MAP_SHARED | nr::MAP_SHARED_VALIDATE => true,
+        _ => return Err(Errno::EINVAL.into()),
     };
-    if !anonymous {
-        if let Err(e) = read_in(app, start, len, access, fd as i32, offset) {
-            app.space.unmap(start, len)?;
-            return Err(e);
+    let file = if has(nr::MAP_ANONYMOUS) { None } else { Some(remote_file(p, fd)?) };
+    if file.is_some() && shared && prot.write {
+        // Nobody would see what is written: better say so.
+        return Err(Errno::ENODEV.into());
+    }
+    let promised = file.is_some() || (!has(nr::MAP_NORESERVE) && prot.write);
+    if promised && len > p.space.limit() {
+        return Err(Errno::ENOMEM.into());
+    }
+    let start = place(p, address, len, flags)?;
+    let end = start + len;
+    let first = if file.is_some() { Prot::READ_WRITE } else { prot };
+    p.space.map(Area { start, end, prot: first, kind: Kind::Mapping })?;
+    if let Some(fd) = file {
+        let loaded = load(p, fd, start, len, offset).and_then(|()| Ok(p.space.protect(start, end, prot)?));
+        if let Err(fail) = loaded {
+            // Nothing is left of what failed; the error is what the caller hears.
+            let _ = p.space.unmap(start, end);
+            return Err(fail);
+        }
+    } else if has(nr::MAP_POPULATE) && !prot.is_none() {
+        // As much as there is: the rest comes on touch or not at all.
+        let mut at = start;
+        while at < end {
+            let next = end.min(at.saturating_add(MAX_TRANSFER));
+            if p.space.populate(at, next).is_err() {
+                break;
+            }
+            p.check_orders()?;
+            at = next;
         }
     }
     Ok(start)
 }
 
-/// Fills a mapping with a file's contents; what is behind its end stays zero.
-fn read_in(app: &mut App, start: u64, len: u64, access: Access, fd: i32, offset: u64) -> Result {
-    app.space.protect(start, len, Access::READ_WRITE)?;
-    let mut done = 0;
-    while done < len {
-        let n = offload::transfer(app, false, fd, &[(start + done, len - done)], Some(offset + done))?;
-        if n == 0 {
-            break;
-        }
-        done += n;
+fn remote_file(p: &Process, fd: u64) -> Result<i32, Errno> {
+    match p.files.get(fd)?.kind {
+        FileKind::Remote(fd) => Ok(fd),
+        FileKind::Text { .. } => Err(Errno::ENODEV),
     }
-    app.space.protect(start, len, access)
 }
 
-pub fn mprotect(app: &mut App, address: u64, len: u64, protection: u64) -> Result<u64> {
-    if len == 0 {
-        return if address.is_multiple_of(PAGE) { Ok(0) } else { Err(EINVAL) };
+/// Where a mapping goes.
+fn place(p: &mut Process, address: u64, len: u64, flags: u32) -> Result<u64, Errno> {
+    let fits = |start: u64| start >= LOWEST && start.checked_add(len).is_some_and(|e| e <= user::END);
+    if flags & (nr::MAP_FIXED | nr::MAP_FIXED_NOREPLACE) != 0 {
+        if !address.is_multiple_of(PAGE_SIZE) {
+            return Err(Errno::EINVAL);
+        }
+        if address < LOWEST {
+            return Err(Errno::EPERM);
+        }
+        if !fits(address) {
+            return Err(Errno::ENOMEM);
+        }
+        if flags & nr::MAP_FIXED_NOREPLACE != 0 && !p.space.areas.is_free(address, address + len) {
+            return Err(Errno::EEXIST);
+        }
+        return Ok(address);
     }
-    app.space.protect(address, len, access(protection))?;
+    let hint = page_down(address);
+    if hint != 0 && fits(hint) && p.space.areas.is_free(hint, hint + len) {
+        return Ok(hint);
+    }
+    p.space.find_gap(len).ok_or(Errno::ENOMEM)
+}
+
+/// Reads a file into a mapping: private mappings are copies from the start. What lies behind the file's end
+/// stays zero.
+fn load(p: &mut Process, fd: i32, start: u64, len: u64, offset: u64) -> Result<(), crate::errno::Fail> {
+    let call = offload::find(nr::__NR_pread64, 0).ok_or(Errno::ENOSYS)?;
+    let mut done = 0;
+    while done < len {
+        let mut pieces = Vec::new();
+        let want = (len - done).min(MAX_TRANSFER);
+        let held = p.space.pieces(start + done, want, Access::Write, SEGMENTS, &mut pieces)?;
+        let request = Call {
+            number: call.number,
+            args: [fd as u64, 1, held, offset + done, 0, 0],
+            lens: [0, held, 0, 0, 0, 0],
+            pieces,
+        };
+        match p.post(&call, &request)? {
+            0 => break,
+            count => done += count,
+        }
+    }
+    Ok(())
+}
+
+pub fn munmap(p: &mut Process, start: u64, len: u64) -> Outcome {
+    if len == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (start, end) = range(start, len, Errno::EINVAL)?;
+    p.space.unmap(start, end)?;
     Ok(0)
 }
 
-pub fn mremap(app: &mut App, [old, old_len, new_len, flags, _, _]: [u64; 6]) -> Result<u64> {
-    let known = u64::from(c::MREMAP_MAYMOVE);
-    if flags & !known != 0 || new_len == 0 || old_len == 0 {
-        return Err(EINVAL);
+pub fn mprotect(p: &mut Process, start: u64, len: u64, bits: u64) -> Outcome {
+    let prot = prot(bits)?;
+    let (start, end) = range(start, len, Errno::ENOMEM)?;
+    if start < end {
+        p.space.protect(start, end, prot)?;
     }
-    app.space.remap(old, old_len, new_len, flags & known != 0)
+    Ok(0)
 }
 
-pub fn madvise(app: &mut App, address: u64, len: u64, advice: u64) -> Result<u64> {
-    if len == 0 {
-        return Ok(0);
+/// Calls that have nothing to do here but check their range.
+pub fn check(p: &mut Process, start: u64, len: u64) -> Outcome {
+    let (start, end) = range(page_down(start), len, Errno::ENOMEM)?;
+    if start < end && !p.space.areas.is_covered(start, end) {
+        return Err(Errno::ENOMEM.into());
     }
-    match advice as u32 {
-        c::MADV_DONTNEED | c::MADV_FREE => app.space.discard(address, len).map(|()| 0),
-        c::MADV_NORMAL
-        | c::MADV_RANDOM
-        | c::MADV_SEQUENTIAL
-        | c::MADV_WILLNEED
-        | c::MADV_HUGEPAGE
-        | c::MADV_NOHUGEPAGE
-        | c::MADV_DONTDUMP
-        | c::MADV_DODUMP => {
-            if app.space.is_free(address, len) {
-                Err(ENOMEM)
-            } else {
-                Ok(0)
-            }
+    Ok(0)
+}
+
+pub fn madvise(p: &mut Process, start: u64, len: u64, advice: u64) -> Outcome {
+    let (start, end) = range(start, len, Errno::EINVAL)?;
+    let advice = advice as u32;
+    let known = matches!(
+        advice,
+        nr::MADV_NORMAL
+            | nr::MADV_RANDOM
+            | nr::MADV_SEQUENTIAL
+            | nr::MADV_WILLNEED
+            | nr::MADV_DONTNEED
+            | nr::MADV_FREE
+            | nr::MADV_DONTFORK
+            | nr::MADV_DOFORK
+            | nr::MADV_HUGEPAGE
+            | nr::MADV_NOHUGEPAGE
+            | nr::MADV_DONTDUMP
+            | nr::MADV_DODUMP
+    );
+    if !known {
+        return Err(Errno::EINVAL.into());
+    }
+    if advice == nr::MADV_DONTNEED && start < end {
+        p.space.discard(start, end)?;
+    }
+    if start < end && !p.space.areas.is_covered(start, end) {
+        return Err(Errno::ENOMEM.into());
+    }
+    Ok(0)
+}
+
+pub fn mincore(p: &mut Process, start: u64, len: u64, to: u64) -> Outcome {
+    let (start, end) = range(start, len, Errno::ENOMEM)?;
+    if !p.space.areas.is_covered(start, end) {
+        return Err(Errno::ENOMEM.into());
+    }
+    for index in 0..(end - start) / PAGE_SIZE {
+        if index % 4096 == 0 {
+            p.check_orders()?;
         }
-        _ => Err(EINVAL),
+        let here = p.space.tables().lookup(start + index * PAGE_SIZE).is_some();
+        p.space.write(element(to, index, 1)?, &[here.into()])?;
     }
+    Ok(0)
+}
+
+pub fn mremap(p: &mut Process, [old, old_len, new_len, flags, new_address, _]: [u64; 6]) -> Outcome {
+    let flags = flags as u32;
+    let may_move = flags & nr::MREMAP_MAYMOVE != 0;
+    let fixed = flags & nr::MREMAP_FIXED != 0;
+    let known = nr::MREMAP_MAYMOVE | nr::MREMAP_FIXED;
+    if flags & !known != 0 || (fixed && !may_move) || new_len == 0 || old_len == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (old, old_end) = range(old, old_len, Errno::EFAULT)?;
+    let new_len = page_up(new_len).filter(|l| *l < user::END).ok_or(Errno::ENOMEM)?;
+    let area = p.space.areas.find(old).filter(|a| old_end <= a.end).ok_or(Errno::EFAULT)?;
+    let old_len = old_end - old;
+    if fixed {
+        let (to, to_end) = range(new_address, new_len, Errno::EINVAL)?;
+        if to < LOWEST || (to < old_end && old < to_end) {
+            return Err(Errno::EINVAL.into());
+        }
+        return relocate(p, &area, old, old_len, to, new_len);
+    }
+    if new_len <= old_len {
+        p.space.unmap(old + new_len, old_end)?;
+        return Ok(old);
+    }
+    if new_len - old_len > p.space.limit() {
+        return Err(Errno::ENOMEM.into());
+    }
+    let new_end = old.checked_add(new_len).filter(|e| *e <= user::END);
+    if let Some(new_end) = new_end {
+        if p.space.areas.is_free(old_end, new_end) {
+            p.space.map(Area { start: old_end, end: new_end, ..area })?;
+            return Ok(old);
+        }
+    }
+    if !may_move {
+        return Err(Errno::ENOMEM.into());
+    }
+    let to = p.space.find_gap(new_len).ok_or(Errno::ENOMEM)?;
+    relocate(p, &area, old, old_len, to, new_len)
+}
+
+/// Moves a mapping. What is at the new place goes.
+fn relocate(p: &mut Process, area: &Area, old: u64, old_len: u64, to: u64, new_len: u64) -> Outcome {
+    p.space.map(Area { start: to, end: to + new_len, prot: area.prot, kind: area.kind })?;
+    let result = p.space.move_pages(old, to, old_len.min(new_len));
+    p.space.unmap(old, old + old_len)?;
+    result?;
+    Ok(to)
 }

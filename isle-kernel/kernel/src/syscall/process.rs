@@ -1,142 +1,145 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Calls about the application itself and where it runs.
+//! What a process is, and where it runs: identity, thread registers, CPUs.
 
-use crate::app::App;
-use crate::space::Result;
-use hermit_plat::{cpu, info};
-use linux_raw_sys::errno::{EAGAIN, EINTR, EINVAL, ENOSYS, EPERM, ETIMEDOUT};
-use linux_raw_sys::general as c;
+use super::Outcome;
+use crate::errno::Errno;
+use crate::mem::access::element;
+use crate::process::Process;
+use alloc::vec::Vec;
+use hermit_plat::{cpu, user};
+use linux_raw_sys::general as nr;
 
-const ARCH_SET_GS: u64 = 0x1001;
-const ARCH_SET_FS: u64 = 0x1002;
-const ARCH_GET_FS: u64 = 0x1003;
-const ARCH_GET_GS: u64 = 0x1004;
+fn is_self(p: &Process, pid: u64) -> Result<(), Errno> {
+    match pid as u32 {
+        0 => Ok(()),
+        pid if pid == p.startup.pid => Ok(()),
+        _ => Err(Errno::ESRCH),
+    }
+}
 
-pub fn arch_prctl(app: &mut App, code: u64, address: u64) -> Result<u64> {
-    let (fs, gs) = cpu::user_bases();
-    match code {
-        ARCH_SET_FS => cpu::set_fs_base(address).ok_or(EPERM)?,
-        ARCH_SET_GS => cpu::set_gs_base(address).ok_or(EPERM)?,
-        ARCH_GET_FS => app.space.write(address, &fs.to_le_bytes())?,
-        ARCH_GET_GS => app.space.write(address, &gs.to_le_bytes())?,
-        _ => return Err(EINVAL),
+/// Calls that are about oneself and return the process's number.
+pub fn of_self(p: &mut Process, pid: u64) -> Outcome {
+    is_self(p, pid)?;
+    Ok(p.startup.pid.into())
+}
+
+/// getresuid(2), getresgid(2).
+pub fn ids(p: &mut Process, a: [u64; 6], ids: [u32; 3]) -> Outcome {
+    for (to, id) in a.iter().zip(ids) {
+        p.space.write(*to, &id.to_le_bytes())?;
     }
     Ok(0)
 }
 
-/// The application runs on one CPU, and sees that one only.
-pub fn affinity(app: &mut App, len: u64, to: u64) -> Result<u64> {
-    let index = cpu::index();
-    let bytes = (index / 64 + 1) * 8;
-    if !len.is_multiple_of(8) || len < bytes as u64 {
-        return Err(EINVAL);
+pub fn arch_prctl(p: &mut Process, code: u64, address: u64) -> Outcome {
+    const ARCH_SET_GS: u64 = 0x1001;
+    const ARCH_SET_FS: u64 = 0x1002;
+    const ARCH_GET_FS: u64 = 0x1003;
+    const ARCH_GET_GS: u64 = 0x1004;
+    let done = match code {
+        ARCH_SET_GS => user::set_gs_base(address),
+        ARCH_SET_FS => user::set_fs_base(address),
+        ARCH_GET_FS => {
+            p.space.write_words(address, &[user::fs_base()])?;
+            true
+        }
+        ARCH_GET_GS => {
+            p.space.write_words(address, &[user::gs_base()])?;
+            true
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    if done {
+        Ok(0)
+    } else {
+        Err(Errno::EPERM.into())
     }
-    let mut mask = alloc::vec![0u8; bytes];
-    if let Some(byte) = mask.get_mut(index / 8) {
-        *byte = 1 << (index % 8);
-    }
-    app.space.write(to, &mask)?;
-    Ok(bytes as u64)
 }
 
-pub fn getcpu(app: &mut App, to_cpu: u64, to_node: u64) -> Result<u64> {
+pub fn prctl(p: &mut Process, option: u64, arg: u64) -> Outcome {
+    const PR_SET_NAME: u64 = 15;
+    const PR_GET_NAME: u64 = 16;
+    const NAME_LEN: usize = 16;
+    match option {
+        PR_SET_NAME => {
+            // Longer names are cut, as on Linux.
+            let mut name = Vec::new();
+            for index in 0..NAME_LEN as u64 - 1 {
+                let mut byte = [0];
+                p.space.read(element(arg, index, 1)?, &mut byte)?;
+                if byte == [0] {
+                    break;
+                }
+                name.extend(byte);
+            }
+            p.name = name;
+            Ok(0)
+        }
+        PR_GET_NAME => {
+            let mut name = p.name.clone();
+            name.resize(NAME_LEN, 0);
+            p.space.write(arg, &name)?;
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// Number of the CPU on the isle.
+fn cpu_index() -> usize {
+    cpu::try_current().map_or(0, |c| c.index())
+}
+
+pub fn sched_getaffinity(p: &mut Process, [pid, len, to, ..]: [u64; 6]) -> Outcome {
+    is_self(p, pid)?;
+    let cpus = hermit_plat::shared::try_get().map_or(1, |s| s.cpus.len());
+    if len % 8 != 0 || len.saturating_mul(8) < cpus as u64 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut mask = alloc::vec![0; cpus.div_ceil(64)];
+    if let Some(word) = mask.get_mut(cpu_index() / 64) {
+        *word = 1 << (cpu_index() % 64);
+    }
+    p.space.write_words(to, &mask)?;
+    Ok(mask.len() as u64 * 8)
+}
+
+pub fn sched_setaffinity(p: &mut Process, [pid, len, from, ..]: [u64; 6]) -> Outcome {
+    is_self(p, pid)?;
+    let (byte, bit) = (cpu_index() as u64 / 8, cpu_index() % 8);
+    if byte >= len {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut mask = [0];
+    p.space.read(from.wrapping_add(byte), &mut mask)?;
+    if mask[0] & (1 << bit) == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(0)
+}
+
+pub fn sched_getparam(p: &mut Process, pid: u64, to: u64) -> Outcome {
+    is_self(p, pid)?;
+    p.space.write(to, &[0; 4])?;
+    Ok(0)
+}
+
+/// Priorities of the real-time policies; the others have none.
+pub fn priority_limit(policy: u64, limit: u64) -> Outcome {
+    match policy as u32 {
+        nr::SCHED_FIFO | nr::SCHED_RR => Ok(limit),
+        nr::SCHED_NORMAL | nr::SCHED_BATCH | nr::SCHED_IDLE => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+pub fn getcpu(p: &mut Process, to_cpu: u64, to_node: u64) -> Outcome {
     if to_cpu != 0 {
-        app.space.write(to_cpu, &(cpu::index() as u32).to_le_bytes())?;
+        p.space.write(to_cpu, &(cpu_index() as u32).to_le_bytes())?;
     }
     if to_node != 0 {
-        app.space.write(to_node, &0u32.to_le_bytes())?;
+        p.space.write(to_node, &[0; 4])?;
     }
     Ok(0)
-}
-
-/// With a single thread nobody can be waiting, and nobody would ever wake who waits.
-pub fn futex(app: &mut App, [address, operation, value, timeout, ..]: [u64; 6]) -> Result<u64> {
-    match operation as u32 & c::FUTEX_CMD_MASK as u32 {
-        c::FUTEX_WAKE | c::FUTEX_WAKE_BITSET => Ok(0),
-        c::FUTEX_WAIT | c::FUTEX_WAIT_BITSET => {
-            let mut word = [0; 4];
-            app.space.read(address, &mut word)?;
-            if u32::from_le_bytes(word) != value as u32 {
-                return Err(EAGAIN);
-            }
-            if timeout != 0 {
-                // No timer yet; to say so early is allowed.
-                return Err(ETIMEDOUT);
-            }
-            while !app.must_end() {
-                cpu::wait_unless(|| app.must_end());
-            }
-            Err(EINTR)
-        }
-        _ => Err(ENOSYS),
-    }
-}
-
-pub fn uname(app: &mut App, to: u64) -> Result<u64> {
-    const FIELD: usize = 65;
-    let version = alloc::format!("HermitCore isle {}", info::boot_info().isle);
-    let fields = ["Linux", "isle", "6.12.0-hermit", &version, "x86_64", "(none)"];
-    let mut bytes = [0; FIELD * 6];
-    for (place, text) in bytes.chunks_exact_mut(FIELD).zip(fields) {
-        place.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
-    }
-    app.space.write(to, &bytes)?;
-    Ok(0)
-}
-
-pub fn prlimit(app: &mut App, which: u64, new: u64, old: u64) -> Result<u64> {
-    const INFINITY: u64 = u64::MAX;
-    let limit = match which as u32 {
-        c::RLIMIT_STACK => crate::space::STACK_LIMIT,
-        c::RLIMIT_NOFILE => crate::files::MAX_FILES as u64,
-        c::RLIMIT_CORE => 0,
-        n if n < c::RLIM_NLIMITS => INFINITY,
-        _ => return Err(EINVAL),
-    };
-    if new != 0 {
-        // Nothing is enforced but what is said above.
-        let wanted = app.space.read_u64(new)?;
-        if wanted > limit {
-            return Err(EPERM);
-        }
-    }
-    if old != 0 {
-        app.space.write(old, &limit.to_le_bytes())?;
-        app.space.write(old + 8, &limit.to_le_bytes())?;
-    }
-    Ok(0)
-}
-
-pub fn sysinfo(app: &mut App, to: u64) -> Result<u64> {
-    let total: u64 = info::app_memory().iter().map(|r| r.len).sum();
-    let uptime = hermit_plat::time::since_boot_ns() / 1_000_000_000;
-    // uptime, 3 loads, total, free, shared, buffers, swap total, swap free, procs, high total, high free, unit
-    let mut words = [0u64; 14];
-    words[0] = uptime;
-    words[4] = total;
-    words[5] = total;
-    words[10] = 1;
-    words[13] = 1;
-    let bytes: alloc::vec::Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-    app.space.write(to, &bytes)?;
-    Ok(0)
-}
-
-pub fn rusage(app: &mut App, to: u64) -> Result<u64> {
-    let ns = hermit_plat::time::monotonic_ns() - app.start_ns;
-    let mut words = [0u64; 18];
-    words[0] = ns / 1_000_000_000;
-    words[1] = ns % 1_000_000_000 / 1000;
-    let bytes: alloc::vec::Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-    app.space.write(to, &bytes)?;
-    Ok(0)
-}
-
-pub fn prctl(app: &mut App, [option, argument, ..]: [u64; 6]) -> Result<u64> {
-    const PR_SET_NAME: u64 = 15;
-    match option {
-        PR_SET_NAME => app.space.string_len(argument, 16).map(|_| 0),
-        _ => Err(EINVAL),
-    }
 }

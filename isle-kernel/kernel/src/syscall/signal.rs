@@ -1,94 +1,108 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Calls about signals. Handlers are kept, and not called yet.
+//! System calls about signals.
 
-use crate::app::App;
-use crate::space::Result;
-use core::sync::atomic::Ordering;
-use hermit_plat::info;
-use linux_raw_sys::errno::{EINVAL, EPERM, ESRCH};
+use super::Outcome;
+use crate::errno::Errno;
+use crate::process::Process;
+use crate::signal::number::LAST;
 
-pub fn action(app: &mut App, [signal, new, old, set_size, ..]: [u64; 6]) -> Result<u64> {
-    let before = app.signals.action(signal as u32).ok_or(EINVAL)?;
-    if set_size != 8 {
-        return Err(EINVAL);
+/// Bytes of a signal set.
+const SET_LEN: u64 = 8;
+
+fn check_len(len: u64) -> Result<(), Errno> {
+    if len == SET_LEN {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
     }
+}
+
+pub fn rt_sigaction(p: &mut Process, [signal, new, old, len, ..]: [u64; 6]) -> Outcome {
+    check_len(len)?;
+    let action = if new == 0 { None } else { Some(p.space.read_words(new)?) };
+    let before = p.signals.set_action(signal, action)?;
+    p.signals_changed()?;
+    if old != 0 {
+        p.space.write_words(old, &before)?;
+    }
+    Ok(0)
+}
+
+pub fn rt_sigprocmask(p: &mut Process, [how, set, old, len, ..]: [u64; 6]) -> Outcome {
+    check_len(len)?;
+    let set = if set == 0 { None } else { Some(p.space.read_u64(set)?) };
+    let before = p.signals.set_mask(how, set)?;
+    p.signals_changed()?;
+    if old != 0 {
+        p.space.write_words(old, &[before])?;
+    }
+    Ok(0)
+}
+
+pub fn rt_sigpending(p: &mut Process, set: u64, len: u64) -> Outcome {
+    check_len(len)?;
+    let pending = p.signals.pending();
+    p.space.write_words(set, &[pending])?;
+    Ok(0)
+}
+
+pub fn rt_sigsuspend(p: &mut Process, set: u64, len: u64) -> Outcome {
+    const SIG_SETMASK: u64 = 2;
+    check_len(len)?;
+    let set = p.space.read_u64(set)?;
+    p.signals.set_mask(SIG_SETMASK, Some(set))?;
+    p.signals_changed()?;
+    pause(p)
+}
+
+/// Until a signal ends the application: handlers can't be called yet.
+pub fn pause(p: &mut Process) -> Outcome {
+    p.link.wait_until(p.deadly(), None, || false)?;
+    Err(Errno::EINTR.into())
+}
+
+pub fn sigaltstack(p: &mut Process, new: u64, old: u64) -> Outcome {
+    const SS_DISABLE: u64 = 2;
+    const MIN_LEN: u64 = 2048;
+    let before = p.signals.stack;
     if new != 0 {
-        let mut action = [0; 4];
-        for (i, word) in action.iter_mut().enumerate() {
-            *word = app.space.read_u64(new + 8 * i as u64)?;
+        let [sp, flags, len] = p.space.read_words(new)?;
+        let flags = flags & 0xffff_ffff;
+        match flags {
+            SS_DISABLE => p.signals.stack = [0, SS_DISABLE, 0],
+            0 if len < MIN_LEN => return Err(Errno::ENOMEM.into()),
+            0 => p.signals.stack = [sp, 0, len],
+            _ => return Err(Errno::EINVAL.into()),
         }
-        app.signals.set_action(signal as u32, action).ok_or(EINVAL)?;
     }
     if old != 0 {
-        for (i, word) in before.iter().enumerate() {
-            app.space.write(old + 8 * i as u64, &word.to_le_bytes())?;
-        }
+        p.space.write_words(old, &before)?;
     }
     Ok(0)
 }
 
-pub fn mask(app: &mut App, [how, new, old, set_size, ..]: [u64; 6]) -> Result<u64> {
-    if set_size != 8 {
-        return Err(EINVAL);
-    }
-    let before = app.signals.blocked;
-    if new != 0 {
-        let set = app.space.read_u64(new)?;
-        app.signals.set_blocked(match how {
-            0 => before | set,
-            1 => before & !set,
-            2 => set,
-            _ => return Err(EINVAL),
-        });
-    }
-    if old != 0 {
-        app.space.write(old, &before.to_le_bytes())?;
-    }
-    Ok(0)
+pub fn kill(p: &mut Process, pid: u64, signal: u64) -> Outcome {
+    // Its own group has no other members here.
+    let me = p.startup.pid as i32;
+    send(p, matches!(pid as i32, x if x == me || x == 0 || x == -1 || x == -me), signal)
 }
 
-pub fn pending(app: &mut App, [set, ..]: [u64; 6]) -> Result<u64> {
-    let pending = slot_signals(app)?.load(Ordering::Acquire) & app.signals.blocked;
-    app.space.write(set, &pending.to_le_bytes())?;
-    Ok(0)
+pub fn tkill(p: &mut Process, tid: u64, signal: u64) -> Outcome {
+    send(p, tid as u32 == p.startup.pid, signal)
 }
 
-fn slot_signals(app: &App) -> Result<&'static core::sync::atomic::AtomicU64> {
-    info::apps().get(app.slot()).map(|slot| &slot.signals).ok_or(EINVAL)
+pub fn tgkill(p: &mut Process, pid: u64, tid: u64, signal: u64) -> Outcome {
+    send(p, pid as u32 == p.startup.pid && tid as u32 == p.startup.pid, signal)
 }
 
-/// To itself only: nobody else can be seen from here.
-pub fn kill(app: &mut App, to: i32, signal: u64) -> Result<u64> {
-    if signal > 64 {
-        return Err(EINVAL);
-    }
-    match to {
-        0 => {}
-        to if to == app.pid() as i32 || to == -(app.pid() as i32) => {}
-        -1 | 1 => return Err(EPERM),
-        _ => return Err(ESRCH),
+fn send(p: &mut Process, to_self: bool, signal: u64) -> Outcome {
+    let signal = u32::try_from(signal as i32).ok().filter(|s| *s <= LAST).ok_or(Errno::EINVAL)?;
+    if !to_self {
+        return Err(Errno::ESRCH.into());
     }
     if signal != 0 {
-        // Looked at before ring 3 goes on.
-        slot_signals(app)?.fetch_or(1 << (signal - 1), Ordering::AcqRel);
-    }
-    Ok(0)
-}
-
-pub fn alternate_stack(app: &mut App, new: u64, old: u64) -> Result<u64> {
-    let before = app.signals.alternate_stack;
-    if new != 0 {
-        let mut stack = [0; 3];
-        for (i, word) in stack.iter_mut().enumerate() {
-            *word = app.space.read_u64(new + 8 * i as u64)?;
-        }
-        app.signals.alternate_stack = stack;
-    }
-    if old != 0 {
-        for (i, word) in before.iter().enumerate() {
-            app.space.write(old + 8 * i as u64, &word.to_le_bytes())?;
-        }
+        p.signal(signal)?;
     }
     Ok(0)
 }

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The kernel's access to an application's memory: through its page tables and the direct map, never by its addresses,
+//! so that no pointer an application passes can make the kernel fault. Memory is given on the way, as on a touch.
+
+use super::space::{Access, Fault, Space};
+use crate::errno::Errno;
+use alloc::vec::Vec;
+use hermit_plat::app_memory;
+use hermit_plat::user;
+
+/// A contiguous part of application memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Pool offset.
+    pub offset: u64,
+    pub len: u64,
+}
+
+/// The address of an element of an array.
+pub fn element(array: u64, index: u64, size: u64) -> Result<u64, Errno> {
+    index.checked_mul(size).and_then(|o| array.checked_add(o)).ok_or(Errno::EFAULT)
+}
+
+impl Space {
+    /// Where an address is, and how many bytes follow it in its page.
+    fn resolve(&mut self, address: u64, access: Access) -> Result<Piece, Errno> {
+        for _ in 0..2 {
+            if let Some(page) = self.tables().lookup(address) {
+                if access.is_allowed(page.prot) {
+                    let within = address & (page.size.bytes() - 1);
+                    return Ok(Piece { offset: page.offset + within, len: page.size.bytes() - within });
+                }
+                return Err(Errno::EFAULT);
+            }
+            self.fault(address, access).map_err(|fault| match fault {
+                Fault::NoMemory => Errno::ENOMEM,
+                Fault::NotMapped | Fault::NotAllowed => Errno::EFAULT,
+            })?;
+        }
+        Err(Errno::EFAULT)
+    }
+
+    /// Walks a buffer piece by piece until `each` returns false or the buffer ends. Returns how many
+    /// bytes were walked, or an error if not even the first byte can be accessed.
+    fn walk(
+        &mut self,
+        address: u64,
+        len: u64,
+        access: Access,
+        mut each: impl FnMut(Piece) -> bool,
+    ) -> Result<u64, Errno> {
+        let end = address.checked_add(len).filter(|e| *e <= user::END).ok_or(Errno::EFAULT)?;
+        let mut at = address;
+        while at < end {
+            let piece = match self.resolve(at, access) {
+                Ok(piece) => Piece { len: piece.len.min(end - at), ..piece },
+                Err(errno) if at == address => return Err(errno),
+                Err(_) => break,
+            };
+            if !each(piece) {
+                break;
+            }
+            at += piece.len;
+        }
+        Ok(at - address)
+    }
+
+    /// Copies all of `to.len()` bytes from the application.
+    pub fn read(&mut self, address: u64, to: &mut [u8]) -> Result<(), Errno> {
+        let mut rest = &mut to[..];
+        let len = rest.len() as u64;
+        let done = self.walk(address, len, Access::Read, |piece| {
+            let (now, later) = core::mem::take(&mut rest).split_at_mut(piece.len as usize);
+            rest = later;
+            app_memory::get().read(piece.offset, now).is_ok()
+        })?;
+        if done == len {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
+    }
+
+    /// Copies all of `from` to the application.
+    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), Errno> {
+        let mut rest = from;
+        let len = rest.len() as u64;
+        let done = self.walk(address, len, Access::Write, |piece| {
+            let (now, later) = rest.split_at(piece.len as usize);
+            rest = later;
+            app_memory::get().write(piece.offset, now).is_ok()
+        })?;
+        if done == len {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
+    }
+
+    /// A number that the application has.
+    pub fn read_u32(&mut self, address: u64) -> Result<u32, Errno> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// A number that the application has.
+    pub fn read_u64(&mut self, address: u64) -> Result<u64, Errno> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Consecutive numbers that the application has.
+    pub fn read_words<const N: usize>(&mut self, address: u64) -> Result<[u64; N], Errno> {
+        let mut words = [0; N];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = self.read_u64(element(address, index as u64, 8)?)?;
+        }
+        Ok(words)
+    }
+
+    /// Writes consecutive numbers.
+    pub fn write_words(&mut self, address: u64, words: &[u64]) -> Result<(), Errno> {
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        self.write(address, &bytes)
+    }
+
+    /// The bytes of a string, without its NUL. ENAMETOOLONG: no NUL within `max` bytes.
+    pub fn read_string(&mut self, address: u64, max: usize) -> Result<Vec<u8>, Errno> {
+        let mut text = Vec::new();
+        let mut found = false;
+        let room = (user::END.saturating_sub(address)).min(max as u64);
+        if room == 0 {
+            return Err(Errno::EFAULT);
+        }
+        self.walk(address, room, Access::Read, |piece| {
+            let mut bytes = [0; 256];
+            let mut at = 0;
+            while at < piece.len && !found {
+                let now = (piece.len - at).min(bytes.len() as u64) as usize;
+                let Some(part) = bytes.get_mut(..now) else { return false };
+                if app_memory::get().read(piece.offset + at, part).is_err() {
+                    return false;
+                }
+                let end = part.iter().position(|b| *b == 0);
+                text.extend(part.iter().take(end.unwrap_or(now)));
+                found = end.is_some();
+                at += now as u64;
+            }
+            !found
+        })?;
+        match found {
+            true => Ok(text),
+            false if text.len() as u64 >= room && room == max as u64 => Err(Errno::ENAMETOOLONG),
+            false => Err(Errno::EFAULT),
+        }
+    }
+
+    /// Appends the pieces of a buffer to a list of at most `max`, joined where they are neighbours;
+    /// returns the bytes that they hold, which may be fewer than `len`.
+    pub fn pieces(
+        &mut self,
+        address: u64,
+        len: u64,
+        access: Access,
+        max: usize,
+        list: &mut Vec<Piece>,
+    ) -> Result<u64, Errno> {
+        let mut held = 0;
+        self.walk(address, len, access, |piece| {
+            let room = list.len() < max;
+            match list.last_mut() {
+                Some(last) if last.offset + last.len == piece.offset && held > 0 => last.len += piece.len,
+                _ if room => list.push(piece),
+                _ => return false,
+            }
+            held += piece.len;
+            true
+        })?;
+        Ok(held)
+    }
+}

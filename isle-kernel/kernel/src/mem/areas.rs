@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What an application has reserved: ranges of addresses with permissions. No memory belongs to them yet.
+
+use crate::errno::Errno;
+use alloc::collections::BTreeMap;
+use hermit_plat::paging::Prot;
+
+/// Most areas of an application, as Linux's vm.max_map_count.
+const MAX: usize = 65530;
+
+/// What an area is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Program,
+    Heap,
+    Stack,
+    Mapping,
+}
+
+/// A range of addresses with the same permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    pub start: u64,
+    pub end: u64,
+    pub prot: Prot,
+    pub kind: Kind,
+}
+
+/// Areas that don't overlap, by address. All limits are multiples of a page.
+#[derive(Debug, Default)]
+pub struct Areas {
+    by_start: BTreeMap<u64, Area>,
+}
+
+impl Areas {
+    /// The area that holds an address.
+    pub fn find(&self, address: u64) -> Option<Area> {
+        let (_, area) = self.by_start.range(..=address).next_back()?;
+        (address < area.end).then_some(*area)
+    }
+
+    /// All areas, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = &Area> {
+        self.by_start.values()
+    }
+
+    /// True if no area has an address from `start` to `end`.
+    pub fn is_free(&self, start: u64, end: u64) -> bool {
+        self.overlapping(start, end).next().is_none()
+    }
+
+    /// True if areas cover all addresses from `start` to `end`.
+    pub fn is_covered(&self, start: u64, end: u64) -> bool {
+        let mut at = start;
+        for area in self.overlapping(start, end) {
+            if area.start > at {
+                return false;
+            }
+            at = area.end;
+        }
+        at >= end
+    }
+
+    /// Areas that have an address from `start` to `end`, ascending.
+    pub fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = Area> + '_ {
+        let first = self.find(start).map_or(start, |a| a.start);
+        self.by_start.range(first..end.max(first)).map(|(_, a)| *a).filter(move |a| a.end > start)
+    }
+
+    /// Adds an area where there is none, and joins it with neighbours of its kind.
+    pub fn insert(&mut self, mut area: Area) -> Result<(), Errno> {
+        debug_assert!(area.start < area.end && self.is_free(area.start, area.end));
+        if self.by_start.len() >= MAX {
+            return Err(Errno::ENOMEM);
+        }
+        let joins = |a: &Area, b: &Area| a.end == b.start && a.prot == b.prot && a.kind == b.kind;
+        if let Some((&start, before)) = self.by_start.range(..area.start).next_back() {
+            if joins(before, &area) {
+                area.start = start;
+            }
+        }
+        if let Some(&after) = self.by_start.get(&area.end) {
+            if joins(&area, &after) {
+                self.by_start.remove(&after.start);
+                area.end = after.end;
+            }
+        }
+        self.by_start.insert(area.start, area);
+        Ok(())
+    }
+
+    /// Removes what lies from `start` to `end`.
+    pub fn remove(&mut self, start: u64, end: u64) -> Result<(), Errno> {
+        // Cutting a hole into an area makes two.
+        if self.by_start.len() >= MAX {
+            return Err(Errno::ENOMEM);
+        }
+        loop {
+            let Some(area) = self.overlapping(start, end).next() else { break };
+            self.by_start.remove(&area.start);
+            if area.start < start {
+                self.by_start.insert(area.start, Area { end: start, ..area });
+            }
+            if area.end > end {
+                self.by_start.insert(end, Area { start: end, ..area });
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes permissions. ENOMEM: a part isn't covered.
+    pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
+        if !self.is_covered(start, end) || self.by_start.len() + 2 >= MAX {
+            return Err(Errno::ENOMEM);
+        }
+        let mut at = start;
+        while at < end {
+            let Some(area) = self.find(at) else { break };
+            let stop = area.end.min(end);
+            if area.prot != prot {
+                self.remove(at, stop)?;
+                self.insert(Area { start: at, end: stop, prot, kind: area.kind })?;
+            }
+            at = stop;
+        }
+        Ok(())
+    }
+
+    /// The highest free range of `len` bytes between `low` and `high` that starts at a multiple of `align`.
+    pub fn find_gap(&self, len: u64, align: u64, low: u64, high: u64) -> Option<u64> {
+        let fits = |bottom: u64, top: u64| {
+            let start = top.checked_sub(len)? & !(align - 1);
+            (start >= bottom).then_some(start)
+        };
+        let mut top = high;
+        for area in self.by_start.range(..high).rev().map(|(_, a)| a) {
+            if let Some(start) = fits(area.end.max(low), top) {
+                return Some(start);
+            }
+            top = top.min(area.start);
+            if top < low {
+                return None;
+            }
+        }
+        fits(low, top)
+    }
+}
+
+#[cfg(test)]
+#[path = "areas_tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Memory of applications.
+//!
+//! | file | what |
+//! |---|---|
+//! | `frames.rs` | which pieces of application memory are free |
+//! | `areas.rs` | what an application has reserved, and with which permissions |
+//! | `space.rs` | both together with the page tables: faults, mapping, unmapping |
+//! | `access.rs` | the kernel's own access to an application's memory |
+//!
+//! An application's addresses, from low to high: the program (`0x400000`, or `0x5555…` if position independent),
+//! its heap right behind it, mappings growing downwards from below the stack, the stack.
+
+pub mod access;
+pub mod areas;
+pub mod frames;
+pub mod space;
+
+use crate::errno::Errno;
+use alloc::vec::Vec;
+use hermit_plat::abi::PAGE_SIZE;
+
+/// Lowest address that can be mapped, so that null pointers fault.
+pub const LOWEST: u64 = 0x1_0000;
+
+/// One past the stack: a multiple of a large page, so that the stack is made of some.
+pub const STACK_TOP: u64 = 0x7fff_ffe0_0000;
+
+/// Bytes of stack.
+pub const STACK_LEN: u64 = 8 << 20;
+
+/// Bytes below the stack where nothing is ever put.
+pub const STACK_GUARD: u64 = 1 << 20;
+
+/// Mappings are placed below this address.
+pub const MAPPINGS_TOP: u64 = STACK_TOP - STACK_LEN - STACK_GUARD;
+
+/// Kernel memory that applications leave for everything else.
+const RESERVE: usize = 2 << 20;
+
+/// True if so many bytes of kernel memory can't be had for an application.
+pub fn is_scarce(len: usize) -> bool {
+    let (used, all) = hermit_plat::heap_usage();
+    all.saturating_sub(used) < RESERVE.saturating_add(len)
+}
+
+/// An empty buffer with room for so many bytes; large ones may be refused, but never end the isle.
+pub fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
+    let mut buffer = Vec::new();
+    // The allocator rounds up to powers of two.
+    if is_scarce(len.saturating_mul(2)) || buffer.try_reserve_exact(len).is_err() {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(buffer)
+}
+
+/// Rounds down to a page.
+pub const fn page_down(address: u64) -> u64 {
+    address & !(PAGE_SIZE - 1)
+}
+
+/// Rounds up to a page, if there is such a number.
+pub const fn page_up(address: u64) -> Option<u64> {
+    match address.checked_add(PAGE_SIZE - 1) {
+        Some(sum) => Some(page_down(sum)),
+        None => None,
+    }
+}

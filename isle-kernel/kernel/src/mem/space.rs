@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The address space of an application: areas, page tables, and the frames behind them.
+//!
+//! Memory is given on the first touch, in large pages where an area covers one, and given back
+//! when the area goes or the application ends.
+
+use super::areas::{Area, Areas, Kind};
+use super::frames::{self, Frames};
+use super::{is_scarce, page_down, LOWEST, MAPPINGS_TOP};
+use crate::errno::Errno;
+use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use hermit_plat::app_memory;
+use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size};
+use hermit_plat::user;
+use spin::Mutex;
+
+/// Small pages come in groups of so many bytes, aligned to it.
+const AROUND: u64 = 64 << 10;
+
+/// What is to be done with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+    Execute,
+}
+
+impl Access {
+    /// True if `prot` allows it.
+    pub fn is_allowed(self, prot: Prot) -> bool {
+        match self {
+            Self::Read => prot.read,
+            Self::Write => prot.write,
+            Self::Execute => prot.exec,
+        }
+    }
+}
+
+/// Why memory can't be touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is there.
+    NotMapped,
+    /// Not in this way.
+    NotAllowed,
+    /// Nothing is left.
+    NoMemory,
+}
+
+/// An address space.
+pub struct Space {
+    pub areas: Areas,
+    tables: AddressSpace,
+    frames: &'static Mutex<Frames>,
+    /// Bytes taken from `frames`.
+    resident: u64,
+    /// Most bytes ever.
+    peak: u64,
+    /// The heap: where it begins, and the program break.
+    pub heap_start: u64,
+    pub brk: u64,
+}
+
+impl Space {
+    /// An empty one; `None` without kernel memory.
+    pub fn new() -> Option<Self> {
+        Some(Self {
+            areas: Areas::default(),
+            tables: AddressSpace::new()?,
+            frames: frames::shared(),
+            resident: 0,
+            peak: 0,
+            heap_start: 0,
+            brk: 0,
+        })
+    }
+
+    /// The page tables.
+    pub fn tables(&self) -> &AddressSpace {
+        &self.tables
+    }
+
+    /// Bytes of memory in use, and the most there ever were.
+    pub fn resident(&self) -> (u64, u64) {
+        (self.resident, self.peak)
+    }
+
+    /// Makes an address accessible if it may be.
+    pub fn fault(&mut self, address: u64, access: Access) -> Result<(), Fault> {
+        let area = self.areas.find(address).ok_or(Fault::NotMapped)?;
+        if !access.is_allowed(area.prot) {
+            return Err(Fault::NotAllowed);
+        }
+        if let Some(page) = self.tables.lookup(address) {
+            // There already: then the page table says what the area says.
+            return if access.is_allowed(page.prot) { Ok(()) } else { Err(Fault::NotAllowed) };
+        }
+        self.give_page(address, &area)
+    }
+
+    /// Puts memory at an address of an area, where there is none yet.
+    fn give_page(&mut self, address: u64, area: &Area) -> Result<(), Fault> {
+        let large = address & !(LARGE_PAGE_SIZE - 1);
+        if area.start <= large && large + LARGE_PAGE_SIZE <= area.end {
+            match self.give(large, Size::Large, area.prot) {
+                // Small pages are there already, or no whole block is left.
+                Err(MapError::Busy | MapError::NoMemory) => {}
+                other => return other.map_err(|_| Fault::NoMemory),
+            }
+        }
+        let page = page_down(address);
+        self.give(page, Size::Small, area.prot).map_err(|_| Fault::NoMemory)?;
+        self.give_around(page, area);
+        Ok(())
+    }
+
+    /// Puts memory behind the neighbours of a page as well, which saves their faults.
+    fn give_around(&mut self, page: u64, area: &Area) {
+        let start = page & !(AROUND - 1);
+        let (first, end) = (start.max(area.start), (start + AROUND).min(area.end));
+        for neighbour in (first..end).step_by(PAGE_SIZE as usize) {
+            // A large page would have been found at the page itself.
+            if neighbour != page && self.give_unless_there(neighbour, area.prot).is_err() {
+                break; // they can do without
+            }
+        }
+    }
+
+    fn give_unless_there(&mut self, virt: u64, prot: Prot) -> Result<(), MapError> {
+        match self.tables.lookup(virt) {
+            Some(_) => Ok(()),
+            None => self.give(virt, Size::Small, prot),
+        }
+    }
+
+    fn give(&mut self, virt: u64, size: Size, prot: Prot) -> Result<(), MapError> {
+        let offset = self.frames.lock().take(size).ok_or(MapError::NoMemory)?;
+        let zeroed = app_memory::get().zero(offset, size.bytes()).map_err(|_| MapError::Invalid);
+        let result = zeroed.and_then(|()| self.tables.map(virt, offset, size, prot));
+        if result.is_ok() {
+            self.resident += size.bytes();
+            self.peak = self.peak.max(self.resident);
+        } else {
+            self.frames.lock().give(offset, size);
+        }
+        result
+    }
+
+    /// Puts memory behind all of a range that an area covers, as far as there is memory.
+    pub fn populate(&mut self, start: u64, end: u64) -> Result<(), Fault> {
+        let mut at = start;
+        while at < end {
+            if self.tables.lookup(at).is_none() {
+                let area = self.areas.find(at).ok_or(Fault::NotMapped)?;
+                self.give_page(at, &area)?;
+            }
+            let page = self.tables.lookup(at).ok_or(Fault::NoMemory)?;
+            at = (at & !(page.size.bytes() - 1)) + page.size.bytes();
+        }
+        Ok(())
+    }
+
+    /// Reserves a range; what was there goes.
+    pub fn map(&mut self, area: Area) -> Result<(), Errno> {
+        self.unmap(area.start, area.end)?;
+        if is_scarce(0) {
+            return Err(Errno::ENOMEM);
+        }
+        self.areas.insert(area)
+    }
+
+    /// Gives a range back.
+    pub fn unmap(&mut self, start: u64, end: u64) -> Result<(), Errno> {
+        if self.areas.is_free(start, end) {
+            return Ok(());
+        }
+        if is_scarce(0) && self.cuts(start, end) {
+            return Err(Errno::ENOMEM);
+        }
+        // First what may fail.
+        self.discard(start, end)?;
+        self.areas.remove(start, end)
+    }
+
+    /// True if a range begins or ends within an area.
+    fn cuts(&self, start: u64, end: u64) -> bool {
+        let within = |at: u64| self.areas.find(at).is_some_and(|a| a.start < at);
+        within(start) || within(end)
+    }
+
+    /// Gives the memory of a range back, but not the range: it reads as zeros afterwards.
+    pub fn discard(&mut self, start: u64, end: u64) -> Result<(), Errno> {
+        let (frames, resident) = (self.frames, &mut self.resident);
+        let mut give = |page: Page| {
+            *resident -= page.size.bytes();
+            frames.lock().give(page.offset, page.size);
+        };
+        self.tables.unmap(start, end, &mut give).map_err(|_| Errno::ENOMEM)
+    }
+
+    /// Changes permissions.
+    pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
+        if is_scarce(0) && self.cuts(start, end) {
+            return Err(Errno::ENOMEM);
+        }
+        self.areas.protect(start, end, prot)?;
+        self.tables.protect(start, end, prot).map_err(|_| Errno::ENOMEM)
+    }
+
+    /// Moves the memory of a range to where nothing is mapped. Both are covered by areas of the same permissions.
+    pub fn move_pages(&mut self, from: u64, to: u64, len: u64) -> Result<(), Errno> {
+        let (mut at, end) = (from, from + len);
+        while let Some((virt, page)) = self.tables.next_page(at, end) {
+            let target = virt.wrapping_sub(from).wrapping_add(to);
+            let whole = virt >= from && virt + page.size.bytes() <= end;
+            if page.size == Size::Large && !(whole && target % LARGE_PAGE_SIZE == 0) {
+                self.tables.split(virt).map_err(|_| Errno::ENOMEM)?;
+                at = virt.max(from);
+                continue;
+            }
+            let next = virt + page.size.bytes();
+            // Map first, since that may fail: for a moment the page is at both places.
+            match self.tables.map(target, page.offset, page.size, page.prot) {
+                Ok(()) => {}
+                Err(MapError::Busy) if page.size == Size::Large => {
+                    self.tables.split(virt).map_err(|_| Errno::ENOMEM)?;
+                    at = virt;
+                    continue;
+                }
+                Err(_) => return Err(Errno::ENOMEM),
+            }
+            self.tables.unmap(virt, next, &mut |_| {}).map_err(|_| Errno::ENOMEM)?;
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// A free range for a mapping, large-page aligned where that helps.
+    pub fn find_gap(&self, len: u64) -> Option<u64> {
+        let low = self.brk.max(LOWEST);
+        if len >= LARGE_PAGE_SIZE {
+            let aligned = self.areas.find_gap(len, LARGE_PAGE_SIZE, low, MAPPINGS_TOP);
+            if aligned.is_some() {
+                return aligned;
+            }
+        }
+        self.areas.find_gap(len, PAGE_SIZE, low, MAPPINGS_TOP)
+    }
+
+    /// Sets the program break; returns what it is now.
+    pub fn set_brk(&mut self, wanted: u64) -> u64 {
+        let old_end = page_down(self.brk + PAGE_SIZE - 1);
+        let Some(new_end) = super::page_up(wanted) else {
+            return self.brk;
+        };
+        if wanted < self.heap_start || new_end > user::END {
+            return self.brk;
+        }
+        let done = if new_end > old_end {
+            let free = self.areas.is_free(old_end, new_end) && new_end - self.heap_start <= self.frames.lock().len();
+            free && !is_scarce(0)
+                && self
+                    .areas
+                    .insert(Area { start: old_end, end: new_end, prot: Prot::READ_WRITE, kind: Kind::Heap })
+                    .is_ok()
+        } else {
+            self.unmap(new_end, old_end).is_ok()
+        };
+        if done {
+            self.brk = wanted;
+        }
+        self.brk
+    }
+
+    /// Bytes of application memory in all: more than this can't be promised.
+    pub fn limit(&self) -> u64 {
+        self.frames.lock().len()
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        AddressSpace::deactivate();
+        if self.discard(0, user::END).is_err() || self.resident != 0 {
+            log::error!("{} bytes of application memory were not given back", self.resident);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "space_tests.rs"]
+pub mod tests;

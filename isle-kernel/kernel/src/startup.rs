@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the proxy says about the program to run: parsed, since the proxy is another process's word.
+
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+use alloc::vec::Vec;
+use core::mem::size_of;
+use hermit_plat::abi::offload::StartBlock;
+
+/// Longest path.
+const PATH_MAX: usize = 4096;
+
+/// A program to run.
+#[derive(Debug, Default)]
+pub struct Startup {
+    /// Arguments, environment and path, each with its NUL.
+    strings: Vec<u8>,
+    pub arg_count: usize,
+    pub env_count: usize,
+    /// Absolute path of the program.
+    pub path: Vec<u8>,
+    pub exe_fd: i32,
+    pub exe_size: u64,
+    pub pid: u32,
+    pub ppid: u32,
+    pub uid: u32,
+    pub euid: u32,
+    pub gid: u32,
+    pub egid: u32,
+    pub random: [u8; 16],
+}
+
+/// Takes fields off the front of a block.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.bytes().map(u32::from_le_bytes)
+    }
+
+    fn count(&mut self) -> Option<usize> {
+        usize::try_from(self.u32()?).ok()
+    }
+}
+
+impl Startup {
+    /// Parses a [`StartBlock`] and what follows it.
+    pub fn parse(mut block: Vec<u8>) -> Option<Self> {
+        let mut r = Reader(&block);
+        if r.count()? != block.len() {
+            return None;
+        }
+        let mut this = Self {
+            arg_count: r.count()?,
+            env_count: r.count()?,
+            exe_fd: i32::try_from(r.u32()?).ok()?,
+            exe_size: r.bytes().map(u64::from_le_bytes)?,
+            pid: r.u32()?,
+            ppid: r.u32()?,
+            uid: r.u32()?,
+            euid: r.u32()?,
+            gid: r.u32()?,
+            egid: r.u32()?,
+            random: r.bytes()?,
+            ..Self::default()
+        };
+        block.drain(..size_of::<StartBlock>());
+        this.strings = block;
+        let before = this.arg_count.checked_add(this.env_count)?;
+        let path = this.strings().nth(before)?;
+        // Paths are short; nothing follows.
+        if this.strings().nth(before.checked_add(1)?).is_some() || path.len() > PATH_MAX {
+            return None;
+        }
+        this.path = path.to_vec();
+        Some(this)
+    }
+
+    /// Arguments, environment and path, without their NULs.
+    pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
+        // What follows the last NUL is no string.
+        let whole = self.strings.iter().rposition(|b| *b == 0).and_then(|last| self.strings.get(..last));
+        whole.into_iter().flat_map(|text| text.split(|b| *b == 0))
+    }
+
+    /// Arguments, environment and path as they are, each with its NUL.
+    pub fn raw_strings(&self) -> &[u8] {
+        &self.strings
+    }
+
+    /// Forgets arguments and environment, once the program has them.
+    pub fn forget_strings(&mut self) {
+        self.strings = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(args: &[&str], env: &[&str], path: &str) -> Vec<u8> {
+        let mut b = Vec::new();
+        for word in [0, args.len() as u32, env.len() as u32, 3] {
+            b.extend(word.to_le_bytes());
+        }
+        b.extend(4096u64.to_le_bytes());
+        for id in [100u32, 1, 1000, 1000, 1001, 1001] {
+            b.extend(id.to_le_bytes());
+        }
+        b.extend([7; 16]);
+        for s in args.iter().chain(env).chain([&path]) {
+            b.extend(s.as_bytes());
+            b.push(0);
+        }
+        let len = b.len() as u32;
+        b[..4].copy_from_slice(&len.to_le_bytes());
+        b
+    }
+
+    #[test]
+    fn a_block_is_read() {
+        let s = Startup::parse(block(&["./a", ""], &["X=1"], "/tmp/a")).unwrap();
+        assert_eq!(s.strings().collect::<Vec<_>>(), [b"./a".as_slice(), b"", b"X=1", b"/tmp/a"]);
+        assert_eq!((s.arg_count, s.env_count, s.path.as_slice()), (2, 1, b"/tmp/a".as_slice()));
+        assert_eq!((s.exe_fd, s.exe_size, s.pid, s.ppid, s.uid, s.egid), (3, 4096, 100, 1, 1000, 1001));
+        assert_eq!(s.random, [7; 16]);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_refused(changes in prop::collection::vec((0..90usize, any::<u8>()), 1..6), cut in 0..90usize) {
+            let mut b = block(&["./a", "b"], &["X=1"], "/tmp/a");
+            for (at, byte) in changes {
+                if let Some(b) = b.get_mut(at) {
+                    *b = byte;
+                }
+            }
+            if let Some(s) = Startup::parse(b.clone()) {
+                prop_assert_eq!(s.strings().count(), s.arg_count + s.env_count + 1);
+            }
+            b.truncate(cut.min(b.len() - 1));
+            prop_assert!(Startup::parse(b).is_none());
+        }
+    }
+}

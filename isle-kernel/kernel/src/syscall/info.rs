@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the isle says about itself: names, limits, usage, random bytes.
+
+use super::{time, Outcome};
+use crate::errno::Errno;
+use crate::mem::STACK_LEN;
+use crate::process::Process;
+use crate::{fd, mem::frames};
+use alloc::format;
+use alloc::vec::Vec;
+use linux_raw_sys::general as nr;
+
+/// The Linux release whose system calls these are.
+const RELEASE: &str = "6.12.0-hermit";
+
+/// Limits: soft and hard, by number.
+pub type Limits = [[u64; 2]; nr::RLIM_NLIMITS as usize];
+
+/// Those that an application begins with.
+pub fn default_limits() -> Limits {
+    let mut limits = [[u64::MAX; 2]; nr::RLIM_NLIMITS as usize];
+    for (resource, soft, hard) in [
+        (nr::RLIMIT_STACK, STACK_LEN, STACK_LEN),
+        (nr::RLIMIT_NOFILE, fd::MAX as u64, fd::MAX as u64),
+        (nr::RLIMIT_CORE, 0, 0),
+        (nr::RLIMIT_NICE, 0, 0),
+        (nr::RLIMIT_RTPRIO, 0, 0),
+    ] {
+        if let Some(limit) = limits.get_mut(resource as usize) {
+            *limit = [soft, hard];
+        }
+    }
+    limits
+}
+
+pub fn uname(p: &mut Process, to: u64) -> Outcome {
+    const FIELD: usize = 65;
+    let isle = hermit_plat::shared::try_get().map_or(0, |s| s.boot.isle);
+    let node = format!("isle{isle}");
+    let version = format!("HermitCore isle {isle}");
+    let mut bytes = Vec::new();
+    for (index, text) in ["Linux", &node, RELEASE, &version, "x86_64", "(none)"].iter().enumerate() {
+        bytes.extend(text.bytes().take(FIELD - 1));
+        bytes.resize((index + 1) * FIELD, 0);
+    }
+    p.space.write(to, &bytes)?;
+    Ok(0)
+}
+
+pub fn sysinfo(p: &mut Process, to: u64) -> Outcome {
+    let (used, all) = {
+        let frames = frames::shared().lock();
+        (frames.used(), frames.len())
+    };
+    let mut words = [0; 14];
+    words[0] = hermit_plat::time::monotonic_ns() / 1_000_000_000;
+    words[4] = all;
+    words[5] = all - used;
+    words[10] = 1; // processes
+    words[13] = 1; // unit
+    p.space.write_words(to, &words)?;
+    Ok(0)
+}
+
+pub fn getrusage(p: &mut Process, who: u64, to: u64) -> Outcome {
+    let mut words = [0; 18];
+    match who as i32 {
+        0 | 1 => {
+            let ns = time::run_ns(p);
+            words[0] = ns / 1_000_000_000;
+            words[1] = ns % 1_000_000_000 / 1000;
+            words[4] = p.space.resident().1 >> 10;
+        }
+        -1 => {}
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    p.space.write_words(to, &words)?;
+    Ok(0)
+}
+
+pub fn getrlimit(p: &mut Process, resource: u64, to: u64) -> Outcome {
+    prlimit64(p, [0, resource, 0, to, 0, 0])
+}
+
+pub fn setrlimit(p: &mut Process, resource: u64, from: u64) -> Outcome {
+    if from == 0 {
+        return Err(Errno::EFAULT.into());
+    }
+    prlimit64(p, [0, resource, from, 0, 0, 0])
+}
+
+pub fn prlimit64(p: &mut Process, [pid, resource, new, old, ..]: [u64; 6]) -> Outcome {
+    if pid as u32 != 0 && pid as u32 != p.startup.pid {
+        return Err(Errno::ESRCH.into());
+    }
+    let resource = resource as u32 as usize;
+    let before = *p.limits.get(resource).ok_or(Errno::EINVAL)?;
+    if new != 0 {
+        let [soft, hard] = p.space.read_words(new)?;
+        if soft > hard {
+            return Err(Errno::EINVAL.into());
+        }
+        if hard > before[1] {
+            return Err(Errno::EPERM.into());
+        }
+        if let Some(limit) = p.limits.get_mut(resource) {
+            *limit = [soft, hard];
+        }
+    }
+    if old != 0 {
+        p.space.write_words(old, &before)?;
+    }
+    Ok(0)
+}
+
+pub fn getrandom(p: &mut Process, to: u64, len: u64, flags: u64) -> Outcome {
+    /// Enough at once; callers go on until they have all.
+    const MAX: u64 = 1 << 20;
+    const KNOWN: u32 = nr::GRND_NONBLOCK | nr::GRND_RANDOM | nr::GRND_INSECURE;
+    if flags as u32 & !KNOWN != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let len = len.min(MAX);
+    let mut done = 0;
+    let mut bytes = [0; 256];
+    while done < len {
+        let now = (len - done).min(bytes.len() as u64);
+        let Some(part) = bytes.get_mut(..now as usize) else { break };
+        p.random.fill(part);
+        match p.space.write(to.wrapping_add(done), part) {
+            Ok(()) => done += now,
+            Err(_) if done > 0 => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Application memory, addressed by pool offset (see `hermit_abi::channel`).
+//!
+//! Applications and the proxy may write it at any time, so there are never references to it: bytes are copied by
+//! assembly, which the compiler knows nothing about. Any offset is safe to pass; one outside gives an error.
+
+use crate::phys::to_virt;
+use alloc::vec::Vec;
+use hermit_abi::boot::Range;
+use spin::Once;
+
+/// An offset outside of application memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outside;
+
+/// One physical range and the pool offset it begins at.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    offset: u64,
+    range: Range,
+}
+
+/// All ranges, joined in order.
+#[derive(Debug, Default)]
+pub struct AppMemory {
+    parts: Vec<Part>,
+    len: u64,
+}
+
+static APP_MEMORY: Once<AppMemory> = Once::new();
+
+/// Application memory of this isle.
+///
+/// # Panics
+///
+/// Before boot has found it.
+pub fn get() -> &'static AppMemory {
+    APP_MEMORY.get().expect("application memory is found first")
+}
+
+/// Takes over the ranges that the loader names.
+#[cfg(target_os = "none")]
+pub(crate) fn init(boot: &hermit_abi::boot::BootInfo) {
+    APP_MEMORY.call_once(|| AppMemory::new(boot.app_memory.iter().take(boot.range_count as usize).copied()));
+}
+
+/// Takes over ordinary memory of a test.
+#[cfg(not(target_os = "none"))]
+pub fn init_for_test(len: usize) -> &'static AppMemory {
+    let layout = std::alloc::Layout::from_size_align(len, 2 << 20).expect("a sane length");
+    APP_MEMORY.call_once(|| {
+        // SAFETY: the layout isn't empty; the memory is never given back.
+        let start = unsafe { std::alloc::alloc(layout) } as u64;
+        let half = (len as u64 / 2) & !((2 << 20) - 1);
+        // Two ranges, so that offset and address differ by different amounts.
+        AppMemory::new([Range { start: start + half, len: len as u64 - half }, Range { start, len: half }].into_iter())
+    })
+}
+
+impl AppMemory {
+    fn new(ranges: impl Iterator<Item = Range>) -> Self {
+        let mut this = Self::default();
+        for range in ranges {
+            if range.len > 0 && range.end().is_some() {
+                this.parts.push(Part { offset: this.len, range });
+                this.len = this.len.saturating_add(range.len);
+            }
+        }
+        this
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The physical address at an offset, and how many bytes follow it without a gap.
+    pub(crate) fn physical(&self, offset: u64) -> Option<(u64, u64)> {
+        let at = self.parts.partition_point(|p| p.offset <= offset).checked_sub(1)?;
+        let part = self.parts.get(at)?;
+        let within = offset - part.offset;
+        let left = part.range.len.checked_sub(within).filter(|left| *left > 0)?;
+        Some((part.range.start + within, left))
+    }
+
+    /// The offset of a physical address.
+    pub(crate) fn offset(&self, physical: u64) -> Option<u64> {
+        // Ranges are few, and not always ascending in tests.
+        self.parts.iter().find_map(|p| {
+            let within = physical.checked_sub(p.range.start)?;
+            (within < p.range.len).then_some(p.offset + within)
+        })
+    }
+
+    /// Runs `copy` on each contiguous piece: address, position, length.
+    fn pieces(&self, offset: u64, len: usize, mut copy: impl FnMut(*mut u8, usize, usize)) -> Result<(), Outside> {
+        let end = offset.checked_add(len as u64).ok_or(Outside)?;
+        if end > self.len {
+            return Err(Outside);
+        }
+        let mut done = 0;
+        while done < len {
+            let (physical, left) = self.physical(offset + done as u64).ok_or(Outside)?;
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(len - done);
+            copy(to_virt(physical), done, piece);
+            done += piece;
+        }
+        Ok(())
+    }
+
+    /// Copies out of application memory.
+    pub fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Outside> {
+        self.pieces(offset, to.len(), |from, at, len| {
+            // SAFETY: `from` is `len` bytes of application memory, `to[at..at + len]` is ours.
+            unsafe { copy(to[at..at + len].as_mut_ptr(), from, len) }
+        })
+    }
+
+    /// Copies into application memory.
+    pub fn write(&self, offset: u64, from: &[u8]) -> Result<(), Outside> {
+        self.pieces(offset, from.len(), |to, at, len| {
+            // SAFETY: as for `read`.
+            unsafe { copy(to, from[at..at + len].as_ptr(), len) }
+        })
+    }
+
+    /// Fills application memory with zeros.
+    pub fn zero(&self, offset: u64, len: u64) -> Result<(), Outside> {
+        let len = usize::try_from(len).map_err(|_| Outside)?;
+        self.pieces(offset, len, |to, _, len| {
+            // SAFETY: `to` is `len` bytes of application memory, which is nobody's Rust object.
+            unsafe {
+                core::arch::asm!(
+                    "rep stosq",
+                    "mov ecx, {rest:e}",
+                    "rep stosb",
+                    rest = in(reg) len % 8,
+                    inout("rcx") len / 8 => _,
+                    inout("rdi") to => _,
+                    in("rax") 0,
+                    options(nostack, preserves_flags)
+                );
+            }
+        })
+    }
+}
+
+/// Copies bytes behind the compiler's back.
+///
+/// # Safety
+///
+/// Both are valid for `len` bytes and don't overlap.
+unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_parts(memory: &mut [u8]) -> AppMemory {
+        let start = memory.as_mut_ptr() as u64;
+        AppMemory::new([Range { start: start + 100, len: 50 }, Range { start, len: 100 }].into_iter())
+    }
+
+    #[test]
+    fn offsets_run_through_all_parts() {
+        let mut bytes: Vec<u8> = (0..150).collect();
+        let memory = two_parts(&mut bytes);
+        let mut out = [0; 4];
+        memory.read(48, &mut out).unwrap();
+        assert_eq!(out, [148, 149, 0, 1]);
+        memory.write(49, &[7, 8]).unwrap();
+        memory.zero(60, 20).unwrap();
+        assert_eq!((bytes[149], bytes[0], bytes[9], bytes[10], bytes[29], bytes[30]), (7, 8, 9, 0, 0, 30));
+    }
+
+    #[test]
+    fn outside_is_an_error() {
+        let mut bytes = [1; 150];
+        let memory = two_parts(&mut bytes);
+        assert_eq!(memory.read(147, &mut [0; 4]), Err(Outside));
+        assert_eq!(memory.write(u64::MAX, &[0]), Err(Outside));
+        assert_eq!(memory.zero(0, 151), Err(Outside));
+        assert_eq!(memory.zero(0, 150), Ok(()));
+        assert_eq!(memory.physical(150), None);
+    }
+
+    #[test]
+    fn physical_and_offset_are_inverse() {
+        let mut bytes = [0; 150];
+        let memory = two_parts(&mut bytes);
+        for offset in 0..150 {
+            let (physical, _) = memory.physical(offset).unwrap();
+            assert_eq!(memory.offset(physical), Some(offset));
+        }
+        assert_eq!(memory.offset(1), None);
+    }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One table and its entries (SDM vol. 3, 4.5).
+
+use super::{Page, Prot, Size};
+use crate::app_memory;
+use crate::phys::{to_phys, to_virt};
+use alloc::alloc::{alloc_zeroed, dealloc, Layout};
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const LARGE: u64 = 1 << 7;
+/// Ignored by the processor: the page has memory but no permissions.
+const PARKED: u64 = 1 << 9;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// Entries of a table.
+pub const ENTRIES: usize = 512;
+
+/// Kernel memory that page tables leave for everything else.
+const RESERVE: usize = 1 << 20;
+
+const LAYOUT: Layout = match Layout::from_size_align(4096, 4096) {
+    Ok(layout) => layout,
+    Err(_) => unreachable!(),
+};
+
+/// A table: a page of kernel memory that belongs to one address space.
+#[derive(Clone, Copy)]
+pub struct Table(u64);
+
+impl Table {
+    /// An empty table.
+    pub fn new() -> Option<Self> {
+        let (used, all) = crate::heap_usage();
+        if all - used < RESERVE {
+            return None;
+        }
+        // SAFETY: the layout isn't empty.
+        let page = unsafe { alloc_zeroed(LAYOUT) };
+        (!page.is_null()).then(|| Self(to_phys(page)))
+    }
+
+    /// Gives the memory back. The caller has removed it from its parent and doesn't use it any more.
+    pub fn free(self) {
+        // SAFETY: comes from `new` with the same layout; within this module's parent each table is freed once, when its
+        // only entry or owner goes.
+        unsafe { dealloc(to_virt(self.0), LAYOUT) }
+    }
+
+    #[cfg(target_os = "none")]
+    pub fn physical(self) -> u64 {
+        self.0
+    }
+
+    /// The entry that points to this table.
+    pub fn entry(self) -> u64 {
+        self.0 | PRESENT | WRITABLE | USER
+    }
+
+    pub fn get(self, index: usize) -> u64 {
+        assert!(index < ENTRIES);
+        // SAFETY: within the table; the processor may set accessed and dirty bits at any time, hence volatile.
+        unsafe { to_virt::<u64>(self.0).add(index).read_volatile() }
+    }
+
+    pub fn set(self, index: usize, entry: u64) {
+        assert!(index < ENTRIES);
+        // SAFETY: as for `get`.
+        unsafe { to_virt::<u64>(self.0).add(index).write_volatile(entry) }
+    }
+
+    /// Takes over the kernel's half of another root.
+    #[cfg(target_os = "none")]
+    pub fn share_upper_half(self, root: u64) {
+        for index in ENTRIES / 2..ENTRIES {
+            self.set(index, Table(root).get(index));
+        }
+    }
+}
+
+/// Bytes that one entry covers.
+pub const fn span(level: u32) -> u64 {
+    4096 << (9 * level)
+}
+
+/// The index of an address in a table of a level (0 is the lowest).
+pub const fn index(virt: u64, level: u32) -> usize {
+    ((virt >> (12 + 9 * level)) & 511) as usize
+}
+
+pub const fn is_large(entry: u64) -> bool {
+    entry & LARGE != 0
+}
+
+pub const fn is_present_table(entry: u64) -> bool {
+    entry & PRESENT != 0
+}
+
+/// The table that an entry of level 1 to 3 points to, if it does.
+pub fn child(entry: u64) -> Option<Table> {
+    (entry & (PRESENT | LARGE) == PRESENT).then_some(Table(entry & ADDRESS))
+}
+
+/// The entry for a page.
+pub fn leaf(physical: u64, size: Size, prot: Prot) -> u64 {
+    let mut entry = physical | USER;
+    if size == Size::Large {
+        entry |= LARGE;
+    }
+    if prot.is_none() {
+        return entry | PARKED;
+    }
+    entry |= PRESENT;
+    if prot.write {
+        entry |= WRITABLE;
+    }
+    if !prot.exec {
+        entry |= NO_EXECUTE;
+    }
+    entry
+}
+
+/// The page behind an entry of a level, if it is a page's.
+pub fn page_of(entry: u64, level: u32) -> Option<Page> {
+    let size = match (level, is_large(entry)) {
+        (0, false) => Size::Small,
+        (1, true) => Size::Large,
+        _ => return None,
+    };
+    let prot = match entry & (PRESENT | PARKED) {
+        PRESENT => Prot { read: true, write: entry & WRITABLE != 0, exec: entry & NO_EXECUTE == 0 },
+        PARKED => Prot::NONE,
+        _ => return None,
+    };
+    let offset = app_memory::get().offset(entry & ADDRESS)?;
+    Some(Page { offset, size, prot })
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const MIB: u64 = 1 << 20;
+const LARGE: u64 = 2 * MIB;
+
+fn space() -> AddressSpace {
+    app_memory::init_for_test(16 << 20);
+    AddressSpace::new().unwrap()
+}
+
+#[test]
+fn small_and_large_pages_are_found() {
+    let mut s = space();
+    s.map(0x40_0000, LARGE, Size::Large, Prot::READ_WRITE).unwrap();
+    s.map(0x7fff_ffff_e000, 0x5000, Size::Small, Prot { read: true, write: false, exec: true }).unwrap();
+    let page = s.lookup(0x40_1234).unwrap();
+    assert_eq!((page.offset, page.size, page.prot), (LARGE, Size::Large, Prot::READ_WRITE));
+    let page = s.lookup(0x7fff_ffff_efff).unwrap();
+    assert_eq!((page.offset, page.size), (0x5000, Size::Small));
+    assert!(page.prot.exec && !page.prot.write);
+    assert_eq!(s.lookup(0x60_0000), None);
+    assert_eq!(s.next_page(0, END).unwrap().0, 0x40_0000);
+    assert_eq!(s.next_page(0x60_0000, END).unwrap().0, 0x7fff_ffff_e000);
+}
+
+#[test]
+fn what_is_wrong_is_refused() {
+    let mut s = space();
+    let rw = Prot::READ_WRITE;
+    assert_eq!(s.map(0x1001, 0, Size::Small, rw), Err(MapError::Invalid));
+    assert_eq!(s.map(END, 0, Size::Small, rw), Err(MapError::Invalid));
+    assert_eq!(s.map(1 << 63, 0, Size::Small, rw), Err(MapError::Invalid));
+    assert_eq!(s.map(0x1000, 1 << 40, Size::Small, rw), Err(MapError::Invalid));
+    assert_eq!(s.map(LARGE, 4096, Size::Large, rw), Err(MapError::Invalid));
+    assert_eq!(s.map(0x1000, 0, Size::Small, rw), Ok(()));
+    assert_eq!(s.map(0x1000, 0, Size::Small, rw), Err(MapError::Busy));
+    assert_eq!(s.map(0, 0, Size::Large, rw), Err(MapError::Busy));
+}
+
+#[test]
+fn parked_pages_keep_their_memory() {
+    let mut s = space();
+    s.map(LARGE, LARGE, Size::Large, Prot::READ_WRITE).unwrap();
+    s.protect(LARGE + 0x1000, LARGE + 0x3000, Prot::NONE).unwrap();
+    assert_eq!(s.lookup(LARGE).unwrap().prot, Prot::READ_WRITE);
+    let parked = s.lookup(LARGE + 0x1000).unwrap();
+    assert_eq!((parked.prot, parked.offset), (Prot::NONE, LARGE + 0x1000));
+    s.protect(LARGE + 0x1000, LARGE + 0x3000, Prot::READ_WRITE).unwrap();
+    assert_eq!(s.lookup(LARGE + 0x2000).unwrap().prot, Prot::READ_WRITE);
+}
+
+#[test]
+fn whole_tables_go_with_their_pages() {
+    let mut s = space();
+    let before = s.tables();
+    s.map(4 * LARGE, 0, Size::Small, Prot::READ_WRITE).unwrap();
+    let mut freed = 0;
+    s.unmap(0, 1 << 46, &mut |_| freed += 1).unwrap();
+    assert_eq!((freed, s.tables()), (1, before));
+    // Now a large page fits where a table was.
+    s.map(4 * LARGE, 0, Size::Large, Prot::READ_WRITE).unwrap();
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Map(u64, bool),
+    Unmap(u64, u64),
+    Protect(u64, u64, u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let page = 0..3072u64; // 12 MiB around a boundary of 1 GiB
+    prop::collection::vec(
+        prop_oneof![
+            (page.clone(), any::<bool>()).prop_map(|(p, l)| Step::Map(p, l)),
+            (page.clone(), 0..1500u64).prop_map(|(p, n)| Step::Unmap(p, n)),
+            (page, 0..1500u64, 0..4u8).prop_map(|(p, n, f)| Step::Protect(p, n, f)),
+        ],
+        1..40,
+    )
+}
+
+fn prot(bits: u8) -> Prot {
+    match bits {
+        0 => Prot::NONE,
+        1 => Prot { read: true, write: false, exec: false },
+        2 => Prot::READ_WRITE,
+        _ => Prot { read: true, write: false, exec: true },
+    }
+}
+
+proptest! {
+    /// Against a model that knows small pages only.
+    #[test]
+    fn behaves_like_a_map_of_small_pages(steps in steps()) {
+        let mut s = space();
+        let base = (1 << 30) - 6 * MIB;
+        let mut model: BTreeMap<u64, (u64, Prot)> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Map(page, large) => {
+                    let (size, first) = if large { (Size::Large, page & !511) } else { (Size::Small, page) };
+                    let count = size.bytes() / 4096;
+                    let offset = (first * 4096) % (14 * MIB) / size.bytes() * size.bytes();
+                    let free = (first..first + count).all(|p| !model.contains_key(&p));
+                    match s.map(base + first * 4096, offset, size, Prot::READ_WRITE) {
+                        Ok(()) => {
+                            prop_assert!(free);
+                            for p in 0..count {
+                                model.insert(first + p, (offset + p * 4096, Prot::READ_WRITE));
+                            }
+                        }
+                        Err(e) => {
+                            prop_assert_eq!(e, MapError::Busy);
+                            prop_assert!(!free || large);
+                        }
+                    }
+                }
+                Step::Unmap(page, count) => {
+                    let mut freed = Vec::new();
+                    s.unmap(base + page * 4096, base + (page + count) * 4096, &mut |p| {
+                        freed.extend((0..p.size.bytes() / 4096).map(|i| p.offset + i * 4096));
+                    }).unwrap();
+                    let gone: Vec<u64> = model.range(page..page + count).map(|(p, _)| *p).collect();
+                    let expected: Vec<u64> = gone.iter().map(|p| model.remove(p).unwrap().0).collect();
+                    prop_assert_eq!(freed, expected);
+                }
+                Step::Protect(page, count, bits) => {
+                    s.protect(base + page * 4096, base + (page + count) * 4096, prot(bits)).unwrap();
+                    for (_, (_, p)) in model.range_mut(page..page + count) {
+                        *p = prot(bits);
+                    }
+                }
+            }
+        }
+        for page in 0..4096 {
+            let found = s.lookup(base + page * 4096).map(|p| {
+                let within = (page * 4096 + base) & (p.size.bytes() - 1);
+                (p.offset + within, p.prot)
+            });
+            prop_assert_eq!(found, model.get(&page).copied());
+        }
+    }
+}
