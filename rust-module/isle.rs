@@ -482,6 +482,10 @@ impl Isles {
         self.0.iter()
     }
 
+    fn any_runs(&self) -> bool {
+        self.iter().any(|isle| !matches!(isle.view.lock().life, Life::Stopped))
+    }
+
     fn stop_all(&self) {
         for isle in self.iter() {
             // Those which don't run have nothing to stop.
@@ -512,11 +516,14 @@ impl Notifiers {
 
 impl notifier::Listener for Isles {
     fn reboot(&self) {
-        self.stop_all();
+        if self.any_runs() {
+            self.stop_all();
+            pr_info!("all isles are stopped for Linux to go down\n");
+        }
     }
 
     fn may_sleep(&self) -> bool {
-        let running = self.iter().any(|isle| !matches!(isle.view.lock().life, Life::Stopped));
+        let running = self.any_runs();
         if running {
             pr_err!("can't suspend or hibernate while isles run; stop them first\n");
         }

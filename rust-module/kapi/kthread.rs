@@ -18,11 +18,20 @@ struct Job<'a> {
     done: MaybeUninit<bindings::completion>,
 }
 
+/// How work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    ByItself,
+    TimedOut,
+    /// The caller was sent a fatal signal.
+    Killed,
+}
+
 /// Runs `work` in a kernel thread. After `timeout_ms`, or if the caller is killed, the thread is sent a signal, upon
-/// which whatever waits interruptibly in it returns -EINTR. Returns whether `work` ended without that.
+/// which whatever waits interruptibly in it returns -EINTR.
 ///
 /// This waits for `work` after the signal without bound, so `work` must heed signals.
-pub fn run_interruptibly(timeout_ms: u32, work: &mut (dyn FnMut() + Send)) -> Result<bool> {
+pub fn run_interruptibly(timeout_ms: u32, work: &mut (dyn FnMut() + Send)) -> Result<Ended> {
     extern "C" fn entry(data: *mut c_void) -> i32 {
         let job: *mut Job<'_> = data.cast();
         // SAFETY: The creator keeps the job alive until it has seen `done`.
@@ -53,6 +62,10 @@ pub fn run_interruptibly(timeout_ms: u32, work: &mut (dyn FnMut() + Send)) -> Re
             bindings::wait_for_completion(done);
         }
         bindings::put_task_struct(task);
-        Ok(left > 0)
+        Ok(match left {
+            1.. => Ended::ByItself,
+            0 => Ended::TimedOut,
+            _ => Ended::Killed,
+        })
     }
 }

@@ -16,7 +16,8 @@ extern "C" {
 }
 
 const NOTIFY_DONE: i32 = 0;
-const NOTIFY_BAD: i32 = 0x8002;
+/// notifier_from_errno(-EBUSY): nobody else is asked, and the user gets that error.
+const NOTIFY_BUSY: i32 = 0x8000 | (1 + bindings::EBUSY as i32);
 
 /// What to do. `T` is told about.
 pub trait Listener: Send + Sync {
@@ -79,7 +80,7 @@ impl<T: Listener + Clone> Registration<T> {
         // SAFETY: `block` is the first field of a live `Block<T>`.
         let listener = unsafe { &(*block.cast::<Block<T>>()).listener };
         if prepares.iter().any(|&p| p as usize == event) && !listener.may_sleep() {
-            return NOTIFY_BAD;
+            return NOTIFY_BUSY;
         }
         NOTIFY_DONE
     }

@@ -6,13 +6,19 @@
 
 use super::size;
 use crate::abi::boot::{Range, MAX_RANGES};
+use crate::kapi::kthread::{self, Ended};
 use crate::kapi::memory::{self, Region, Zone};
-use crate::kapi::{kthread, time};
+use crate::kapi::time;
 use kernel::c_str;
 use kernel::prelude::*;
 
-/// How long taking memory may last in all.
-const TAKE_TIMEOUT_MS: u32 = 20_000;
+/// How long taking memory may last in all, and how long a block of it: pages that are pinned would keep it for ever.
+const TAKE_TIMEOUT_MS: u64 = 20_000;
+const BLOCK_TIMEOUT_MS: u64 = 5_000;
+
+/// How often a movable block is tried, with a pause between: its pages may be in use for just a moment.
+const ROUNDS: usize = 3;
+const PAUSE_US: usize = 100_000;
 
 /// One block, given back on drop.
 struct LentBlock {
@@ -37,7 +43,16 @@ impl Drop for LentBlock {
         self.region = None;
         for attempt in 1.. {
             match memory::add(self.node, self.range, self.zone) {
-                Ok(()) => return,
+                Ok(()) => {
+                    if memory::zone_of(self.node, self.range).is_none() {
+                        pr_err!(
+                            "memory {:#x} of node {} is Linux's again, but off line; see /sys/devices/system/memory\n",
+                            self.range.start,
+                            self.node
+                        );
+                    }
+                    return;
+                }
                 Err(e) if attempt == 5 => {
                     pr_err!(
                         "memory {:#x}-{:#x} of node {} can't be given back to Linux ({}) and is lost until a reboot\n",
@@ -65,36 +80,13 @@ impl LentMemory {
     /// Takes up to `wanted` bytes of a node, in whole blocks.
     pub fn take(node: u32, wanted: u64) -> Result<Self> {
         let block_size = memory::block_size();
-        let candidates = candidates(node, block_size)?;
+        let mut candidates = candidates(node, block_size)?;
         let count = (wanted / block_size).max(1) as usize;
         // Allocated beforehand: no failure may lose a block that was taken.
         let mut blocks: KVec<LentBlock> = KVec::with_capacity(candidates.len(), GFP_KERNEL)?;
-        let mut last_error = None;
-        let in_time = kthread::run_interruptibly(TAKE_TIMEOUT_MS, &mut || {
-            for &(range, zone) in candidates.iter() {
-                if blocks.len() == count {
-                    break;
-                }
-                if memory::is_pinned_down(range) {
-                    last_error.get_or_insert((range, EBUSY));
-                    continue;
-                }
-                match LentBlock::take(node, range, zone) {
-                    Ok(block) => {
-                        // Room was allocated above.
-                        let _ = blocks.push(block, GFP_KERNEL);
-                    }
-                    Err(e) => {
-                        last_error = Some((range, e));
-                        if e == EINTR {
-                            break;
-                        }
-                    }
-                }
-            }
-        })?;
+        let last_error = take_blocks(node, count, &mut candidates, &mut blocks)?;
         if blocks.is_empty() {
-            report_nothing(node, wanted, in_time, last_error);
+            report_nothing(node, wanted, last_error);
             return Err(ENOMEM);
         }
         if blocks.len() < count {
@@ -116,8 +108,64 @@ impl LentMemory {
     }
 }
 
+/// A block that may be had.
+struct Candidate {
+    range: Range,
+    zone: Zone,
+    /// Not taken yet, and it makes sense to try.
+    open: bool,
+}
+
+/// Takes `count` of the candidates, or as many as can be had in time. Returns the last failure.
+fn take_blocks(
+    node: u32,
+    count: usize,
+    candidates: &mut [Candidate],
+    blocks: &mut KVec<LentBlock>,
+) -> Result<Option<(Range, Error)>> {
+    let end = time::monotonic_ns() + TAKE_TIMEOUT_MS * 1_000_000;
+    let mut last_error = None;
+    for round in 0..ROUNDS {
+        if round > 0 {
+            time::sleep_us(PAUSE_US);
+        }
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.open) {
+            let left_ms = end.saturating_sub(time::monotonic_ns()) / 1_000_000;
+            if blocks.len() == count || left_ms == 0 {
+                return Ok(last_error);
+            }
+            let range = candidate.range;
+            let mut result = Err(EBUSY);
+            let mut ended = Ended::ByItself;
+            if !memory::is_pinned_down(range) {
+                ended = kthread::run_interruptibly(left_ms.min(BLOCK_TIMEOUT_MS) as u32, &mut || {
+                    result = LentBlock::take(node, range, candidate.zone);
+                })?;
+            }
+            match result {
+                Ok(block) => {
+                    candidate.open = false;
+                    // The caller has made room.
+                    let _ = blocks.push(block, GFP_KERNEL);
+                }
+                Err(e) => {
+                    candidate.open = candidate.zone == Zone::Movable && (e == EBUSY || e == EAGAIN);
+                    last_error = Some((range, e));
+                }
+            }
+            if ended == Ended::Killed {
+                return Ok(last_error);
+            }
+        }
+        if !candidates.iter().any(|candidate| candidate.open) {
+            break;
+        }
+    }
+    Ok(last_error)
+}
+
 /// All blocks of a node that are on line: first the movable ones, each kind from the top.
-fn candidates(node: u32, block_size: u64) -> Result<KVec<(Range, Zone)>> {
+fn candidates(node: u32, block_size: u64) -> Result<KVec<Candidate>> {
     let (span, _) = memory::node_span(node);
     let mut found = KVec::new();
     for zone in [Zone::Movable, Zone::Kernel] {
@@ -126,7 +174,7 @@ fn candidates(node: u32, block_size: u64) -> Result<KVec<(Range, Zone)>> {
         for number in (first..last).rev() {
             let range = Range { start: number * block_size, len: block_size };
             if memory::zone_of(node, range) == Some(zone) {
-                found.push((range, zone), GFP_KERNEL)?;
+                found.push(Candidate { range, zone, open: true }, GFP_KERNEL)?;
             }
         }
     }
@@ -148,15 +196,14 @@ fn merge(ascending: &[LentBlock]) -> Result<KVec<Range>> {
     Ok(ranges)
 }
 
-fn report_nothing(node: u32, wanted: u64, in_time: bool, last: Option<(Range, Error)>) {
+fn report_nothing(node: u32, wanted: u64, last: Option<(Range, Error)>) {
     let (span, _) = memory::node_span(node);
     let (range, why) = match last {
         Some((range, e)) => (range, e.to_errno()),
         None => (span, 0),
     };
     pr_err!(
-        "isle{node}: no memory of node {node} could be taken{}, last tried {:#x}-{:#x} ({why}); boot with movablecore= so that memory stays movable, or ask for less than {} in /sys/hermit/isle{node}/memory\n",
-        if in_time { "" } else { " in time" },
+        "isle{node}: no memory of node {node} could be taken, last tried {:#x}-{:#x} ({why}); boot with movablecore= so that memory stays movable, or ask for less than {} in /sys/hermit/isle{node}/memory\n",
         range.start,
         (range.start + range.len).saturating_sub(1),
         size::Shown(wanted)

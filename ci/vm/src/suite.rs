@@ -2,7 +2,7 @@
 //! Test suites: guest scripts in machines of their own, and crates' tests on the host. Counts it all.
 //!
 //! A script says in `# vm: NAME=value …` comments which machine it wants, and in `# allow: TEXT` comments
-//! which kernel messages it provokes. It prints `ok - NAME`, `not ok - NAME` and `ok - NAME # SKIP WHY`.
+//! which kernel messages it provokes, in `# expect: TEXT` comments which messages must be there. It prints `ok - NAME`, `not ok - NAME` and `ok - NAME # SKIP WHY`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -132,8 +132,17 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
     count.report(&format!("{name}: the script ran to its end"), problem.as_deref());
 
     let kernel = fs::read(&logs.kernel)?;
+    let kernel = String::from_utf8_lossy(&kernel);
+    // The last messages before the machine goes off get to the console alone.
+    let console = fs::read(&logs.console)?;
+    let console = String::from_utf8_lossy(&console);
+    for text in header(&text, "# expect:").map(str::trim) {
+        let there = kernel.contains(text) || console.contains(text);
+        let problem = (!there).then(|| format!("logs: {} and {}", logs.kernel.display(), logs.console.display()));
+        count.report(&format!("{name}: Linux's log has: {text}"), problem.as_deref());
+    }
     let allowed: Vec<String> = header(&text, "# allow:").map(|text| text.trim().to_string()).collect();
-    let found = warnings::find(&String::from_utf8_lossy(&kernel), &allowed);
+    let found = warnings::find(&kernel, &allowed);
     let problem = (!found.is_empty()).then(|| format!("{}\nlog: {}", found.join("\n"), logs.kernel.display()));
     count.report(&format!("{name}: nothing in Linux's log"), problem.as_deref());
     Ok(count)

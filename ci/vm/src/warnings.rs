@@ -32,6 +32,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("mtrr: your CPUs had inconsistent", "QEMU resets the MTRRs of CPU 0 only"),
     ("pci_bus 0000:00: Unknown NUMA node", "QEMU's host bridge belongs to no node"),
     ("loading out-of-tree module taints kernel", "hermit.ko is out of tree"),
+    ("APIC calibration not consistent with PM-Timer", "TCG on a busy host: Linux measures it twice"),
     ("APIC timer disabled due to verification failure", "TCG on a busy host: the timer runs too slow"),
     ("not functional", "what Linux says of that timer later"),
     ("Lock dependency validator: Copyright", "lockdep introduces itself at boot"),
