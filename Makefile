@@ -11,7 +11,7 @@ export CARGO ?= $(firstword $(wildcard /usr/bin/cargo) cargo)
 export RUSTC ?= $(firstword $(wildcard /usr/bin/rustc) rustc)
 export RUSTDOC ?= $(firstword $(wildcard $(dir $(RUSTC))rustdoc) rustdoc)
 
-vm_variables = VCPUS="$(VCPUS)" NODES="$(NODES)" MEM="$(MEM)" APIC="$(APIC)" KERNEL="$(KERNEL)" \
+vm_variables = VCPUS="$(VCPUS)" NODES="$(NODES)" MEM="$(MEM)" APIC="$(APIC)" KERNEL="$(KERNEL)" APPEND="$(APPEND)" \
 	TIMEOUT="$(TIMEOUT)" SHARE="$(SHARE)" ISLE="$(ISLE)" CPUS="$(CPUS)" ARGS='$(subst ','\'',$(ARGS))'
 kernel_wanted = $(or $(KERNEL),normal)
 vm = build/hermit-vm --qemu "$$(ci/qemu.sh)"
@@ -30,7 +30,7 @@ build/make-status.so: ci/make-status.c
 endif
 
 ##@ For users
-.PHONY: run exec qemu test check clean help build
+.PHONY: run exec qemu test soak check clean help build
 
 run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM TIMEOUT
 	@$(call with_status,$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables))
@@ -40,12 +40,15 @@ exec: build ## Run SCRIPT as root in the VM, with SHARE mounted at /host
 
 qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 	@$(vm) shell VCPUS="$(or $(VCPUS),10)" NODES="$(or $(NODES),2)" MEM="$(or $(MEM),8G)" \
-		APIC="$(APIC)" KERNEL="$(KERNEL)" SHARE="$(SHARE)"
+		APIC="$(APIC)" KERNEL="$(KERNEL)" APPEND="$(APPEND)" SHARE="$(SHARE)"
 
 ##@ For developers
 test: build build-debug ## Run every test; the last line is the count
 	@$(vm) test --crate isle-kernel/abi --crate isle-kernel/plat --crate isle-kernel/kernel \
 		--crate rust-module/host-tests --crate proxy --crate ci/vm $(tests)
+
+soak: build ## Tests that take long: machines of all shapes
+	@$(vm) test $$(ci/soak.sh)
 
 check: ## Formatting and clippy, warnings denied
 	@ci/check.sh

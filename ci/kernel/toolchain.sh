@@ -67,11 +67,12 @@ choose_bindgen() {
 	BINDGEN=$own/bin/bindgen
 }
 
-# kmake <kernel build directory> <arguments of make>: with $launcher in front.
+# kmake <kernel build directory> <arguments of make>: with $launcher in front. C is for gcc, which needs
+# little more than half of clang's time; LLVM is there for bindgen, whose libclang has to be of the same version, and for lld.
 kmake() {
 	kdir=$1
 	shift
-	${launcher:-} make -C "$kdir" LLVM="$LLVM" RUSTC="$RUSTC" HOSTRUSTC="$RUSTC" CLIPPY_DRIVER="$clippy" \
+	${launcher:-} make -C "$kdir" LLVM="$LLVM" CC=gcc HOSTCC=gcc HOSTCXX=g++ RUSTC="$RUSTC" HOSTRUSTC="$RUSTC" CLIPPY_DRIVER="$clippy" \
 		BINDGEN="$BINDGEN" "$@"
 }
 
@@ -89,4 +90,5 @@ if [ -z "${LIBCLANG_PATH:-}" ] && [ -d "$libclang" ]; then
 fi
 
 # What a kernel and its modules must have in common.
-toolchain_id=$("$RUSTC" --version && "clang$suffix" --version | head -n 1 && "$BINDGEN" --version)
+toolchain_id=$("$RUSTC" --version && gcc --version | head -n 1 && "clang$suffix" --version | head -n 1 &&
+	"$BINDGEN" --version)
