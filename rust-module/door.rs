@@ -62,6 +62,8 @@ impl Progress {
 pub struct Session {
     isle: Arc<Isle>,
     mappings: AddressSpace,
+    /// The isle knows of `mappings`.
+    is_known: bool,
     progress: Pin<KBox<Mutex<Progress>>>,
     /// Serialises the calls that change `progress`, which may take long.
     changes: Pin<KBox<Mutex<()>>>,
@@ -184,16 +186,18 @@ impl chardev::Session for Session {
     type Device = Arc<Isle>;
 
     fn open(isle: &Arc<Isle>, mappings: AddressSpace) -> Result<KBox<Self>> {
-        let this = KBox::new(
+        let mut this = KBox::new(
             Self {
                 isle: isle.clone(),
                 mappings,
+                is_known: false,
                 progress: KBox::pin_init(new_mutex!(Progress::Opened, "hermit:session"), GFP_KERNEL)?,
                 changes: KBox::pin_init(new_mutex!((), "hermit:session-changes"), GFP_KERNEL)?,
             },
             GFP_KERNEL,
         )?;
         isle.add_mapping(mappings)?;
+        this.is_known = true;
         Ok(this)
     }
 
@@ -266,6 +270,8 @@ impl Drop for Session {
                 self.isle.detach(epoch, Some(slot));
             }
         }
-        self.isle.remove_mapping(self.mappings);
+        if self.is_known {
+            self.isle.remove_mapping(self.mappings);
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::log::Log;
 use crate::partition::cpus::{self, LentCpus};
 use crate::partition::memory::LentMemory;
 use crate::partition::size;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::fmt;
 use kernel::new_mutex;
 use kernel::prelude::*;
@@ -190,8 +190,8 @@ impl Isle {
         self.config.lock().memory
     }
 
-    /// Starts the isle on the CPUs in a list.
-    pub fn start(&self, list: &[u8]) -> Result {
+    /// Starts the isle on the CPUs in a list; returns its epoch.
+    pub fn start(&self, list: &[u8]) -> Result<u64> {
         let numbers = cpus::parse(self.node, list)?;
         let _lifecycle = self.lifecycle.lock();
         {
@@ -206,13 +206,19 @@ impl Isle {
             view.holders = 0;
             view.stop_with_last_holder = false;
         }
-        let result = self.bring_up(numbers);
+        // After it can be seen that this isle starts: either this sees that Linux goes down, or that sees this.
+        let result = if LINUX_GOES.load(Ordering::SeqCst) {
+            pr_err!("isle{}: can't start while Linux goes down or to sleep\n", self.node);
+            Err(EBUSY)
+        } else {
+            self.bring_up(numbers)
+        };
         let mut view = self.view.lock();
         match result {
             Ok((running, taken)) => {
                 view.taken = taken;
                 view.life = Life::Running(running);
-                Ok(())
+                Ok(view.epoch)
             }
             Err(e) => {
                 view.life = Life::Stopped;
@@ -239,15 +245,16 @@ impl Isle {
             app_memory.push(Mapping::new(range)?, GFP_KERNEL)?;
         }
         let taken = KVec::from_elem(false, loaded.shared.slots(), GFP_KERNEL)?;
+        // Nothing may return from here on without stopping the CPUs that run by then.
         let started = start::start(node, &self.trampoline, &image, &loaded, &cpus);
+        let shared = loaded.shared;
         if let Err(e) = started {
-            self.keep_log(&loaded.shared);
+            self.keep_log(&shared);
             // The CPUs must not run in memory that is about to be unmapped and given back.
             cpus.apic_ids().for_each(ApicId::send_init);
             time::sleep_us(1_000);
             return Err(e);
         }
-        let shared = Arc::new(loaded.shared, GFP_KERNEL)?;
         let mut running = Running { doorbell: None, shared: shared.clone(), _app_memory: app_memory, cpus, memory };
         match self.make_doorbell(shared) {
             Ok(doorbell) => running.doorbell = Some(doorbell),
@@ -335,9 +342,9 @@ impl Isle {
 
     /// Starts the isle for a session; it stops with the last session that holds it.
     pub fn start_held(&self, list: &[u8]) -> Result<u64> {
-        self.start(list)?;
+        let epoch = self.start(list)?;
         let mut view = self.view.lock();
-        if view.running().is_none() {
+        if view.running_in(epoch).is_none() {
             // Somebody has stopped it already.
             return Err(ENODEV);
         }
@@ -461,6 +468,9 @@ fn halt(running: &Running) {
     time::sleep_us(1_000);
 }
 
+/// Linux goes down or to sleep: no isle starts any more.
+static LINUX_GOES: AtomicBool = AtomicBool::new(false);
+
 /// All isles: one for each node that has memory.
 #[derive(Clone)]
 pub struct Isles(Arc<KVec<Arc<Isle>>>);
@@ -516,6 +526,7 @@ impl Notifiers {
 
 impl notifier::Listener for Isles {
     fn reboot(&self) {
+        LINUX_GOES.store(true, Ordering::SeqCst);
         if self.any_runs() {
             self.stop_all();
             pr_info!("all isles are stopped for Linux to go down\n");
@@ -523,10 +534,16 @@ impl notifier::Listener for Isles {
     }
 
     fn may_sleep(&self) -> bool {
+        LINUX_GOES.store(true, Ordering::SeqCst);
         let running = self.any_runs();
         if running {
+            LINUX_GOES.store(false, Ordering::SeqCst);
             pr_err!("can't suspend or hibernate while isles run; stop them first\n");
         }
         !running
+    }
+
+    fn awake(&self) {
+        LINUX_GOES.store(false, Ordering::SeqCst);
     }
 }

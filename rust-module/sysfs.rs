@@ -43,7 +43,7 @@ static CPUS: Ops<Isle> = Ops {
     },
     store: Some(|isle, text| match text.trim_ascii() {
         b"-1" => isle.stop(),
-        list => isle.start(list),
+        list => isle.start(list).map(|_| ()),
     }),
 };
 

@@ -15,10 +15,11 @@ use crate::kapi::time;
 use crate::partition::{cpus::LentCpus, memory::LentMemory};
 use core::sync::atomic::Ordering;
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 /// An isle's memory, ready for its first CPU.
 pub struct Loaded {
-    pub shared: Shared,
+    pub shared: Arc<Shared>,
     /// The isle's PML4.
     pub page_table: u64,
     /// Virtual address of the image's entry point.
@@ -65,7 +66,8 @@ pub fn load(node: u32, image: &Image, memory: &LentMemory, cpus: &LentCpus) -> R
         entry.linux_cpu.store(number, Ordering::Relaxed);
     }
     let entry = elf.entry;
-    Ok(Loaded { shared: Shared::new(mapping, layout, count)?, page_table, entry })
+    let shared = Arc::new(Shared::new(mapping, layout, count)?, GFP_KERNEL)?;
+    Ok(Loaded { shared, page_table, entry })
 }
 
 fn write_boot_info(

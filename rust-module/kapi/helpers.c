@@ -36,6 +36,10 @@ void hermit_helper_icr_write(u32 low, u32 apicid);
 void hermit_helper_icr_write(u32 low, u32 apicid)
 {
 	preempt_disable();
+	/* What the interrupt is about was written before: an MSR's write may overtake it. */
+	weak_wrmsr_fence();
+	if (apic->safe_wait_icr_idle)
+		apic->safe_wait_icr_idle();
 	apic->icr_write(low, apicid);
 	if (apic->safe_wait_icr_idle)
 		apic->safe_wait_icr_idle();

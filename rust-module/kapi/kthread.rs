@@ -4,6 +4,7 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
+use core::sync::atomic::{fence, AtomicBool, Ordering};
 use kernel::bindings;
 use kernel::c_str;
 use kernel::prelude::*;
@@ -15,6 +16,8 @@ extern "C" {
 
 struct Job<'a> {
     work: &'a mut (dyn FnMut() + Send),
+    /// Set before the signal is sent, which is lost while the thread doesn't take signals yet.
+    is_cancelled: AtomicBool,
     done: MaybeUninit<bindings::completion>,
 }
 
@@ -28,7 +31,7 @@ pub enum Ended {
 }
 
 /// Runs `work` in a kernel thread. After `timeout_ms`, or if the caller is killed, the thread is sent a signal, upon
-/// which whatever waits interruptibly in it returns -EINTR.
+/// which whatever waits interruptibly in it returns -EINTR. If that comes first, `work` isn't done at all.
 ///
 /// This waits for `work` after the signal without bound, so `work` must heed signals.
 pub fn run_interruptibly(timeout_ms: u32, work: &mut (dyn FnMut() + Send)) -> Result<Ended> {
@@ -37,11 +40,14 @@ pub fn run_interruptibly(timeout_ms: u32, work: &mut (dyn FnMut() + Send)) -> Re
         // SAFETY: The creator keeps the job alive until it has seen `done`.
         unsafe {
             hermit_helper_allow_signal(bindings::SIGTERM as i32);
-            ((*job).work)();
+            fence(Ordering::SeqCst);
+            if !(*job).is_cancelled.load(Ordering::SeqCst) {
+                ((*job).work)();
+            }
             bindings::kthread_complete_and_exit((*job).done.as_mut_ptr(), 0)
         }
     }
-    let mut job = Job { work, done: MaybeUninit::uninit() };
+    let mut job = Job { work, is_cancelled: AtomicBool::new(false), done: MaybeUninit::uninit() };
     // SAFETY: `job` outlives the thread's use of it: this function returns only after `done` has been
     // completed, after which the thread runs no code of the module. The task is referenced until then.
     unsafe {
@@ -58,6 +64,8 @@ pub fn run_interruptibly(timeout_ms: u32, work: &mut (dyn FnMut() + Send)) -> Re
         let jiffies = bindings::__msecs_to_jiffies(timeout_ms);
         let left = bindings::wait_for_completion_killable_timeout(done, jiffies as _);
         if left <= 0 {
+            job.is_cancelled.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
             bindings::send_sig(bindings::SIGTERM as i32, task, 1);
             bindings::wait_for_completion(done);
         }

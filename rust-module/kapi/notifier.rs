@@ -23,8 +23,10 @@ const NOTIFY_BUSY: i32 = 0x8000 | (1 + bindings::EBUSY as i32);
 pub trait Listener: Send + Sync {
     /// Linux goes down (also for kexec). May sleep.
     fn reboot(&self);
-    /// Linux wants to suspend or hibernate: may it?
+    /// Linux wants to suspend or hibernate: may it? If so, [`Self::awake`] follows.
     fn may_sleep(&self) -> bool;
+    /// Linux is awake again, or didn't go to sleep after all.
+    fn awake(&self);
 }
 
 #[repr(C)]
@@ -79,7 +81,9 @@ impl<T: Listener + Clone> Registration<T> {
         let prepares = [bindings::PM_HIBERNATION_PREPARE, bindings::PM_SUSPEND_PREPARE, bindings::PM_RESTORE_PREPARE];
         // SAFETY: `block` is the first field of a live `Block<T>`.
         let listener = unsafe { &(*block.cast::<Block<T>>()).listener };
-        if prepares.iter().any(|&p| p as usize == event) && !listener.may_sleep() {
+        if !prepares.iter().any(|&p| p as usize == event) {
+            listener.awake();
+        } else if !listener.may_sleep() {
             return NOTIFY_BUSY;
         }
         NOTIFY_DONE

@@ -149,12 +149,13 @@ fn take_blocks(
                     let _ = blocks.push(block, GFP_KERNEL);
                 }
                 Err(e) => {
-                    candidate.open = candidate.zone == Zone::Movable && (e == EBUSY || e == EAGAIN);
+                    // EINTR: its time was up, maybe since another isle held the lock of all memory.
+                    candidate.open = candidate.zone == Zone::Movable && (e == EBUSY || e == EAGAIN || e == EINTR);
                     last_error = Some((range, e));
                 }
             }
             if ended == Ended::Killed {
-                return Ok(last_error);
+                return Err(EINTR);
             }
         }
         if !candidates.iter().any(|candidate| candidate.open) {
