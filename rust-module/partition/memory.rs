@@ -30,6 +30,9 @@ struct LentBlock {
 
 impl LentBlock {
     fn take(node: u32, range: Range, zone: Zone) -> Result<Self> {
+        if memory::shares_huge_mapping(range) {
+            return Err(ENODEV);
+        }
         memory::offline_and_remove(range)?;
         let mut this = Self { node, range, zone, region: None };
         // Nobody adds it as memory meanwhile, and /proc/iomem says who has it.
@@ -151,7 +154,10 @@ fn take_blocks(
                 Err(e) => {
                     // EINTR: its time was up, maybe since another isle held the lock of all memory.
                     candidate.open = candidate.zone == Zone::Movable && (e == EBUSY || e == EAGAIN || e == EINTR);
-                    last_error = Some((range, e));
+                    // This one explains all others.
+                    if !matches!(last_error, Some((_, before)) if before == ENODEV) {
+                        last_error = Some((range, e));
+                    }
                 }
             }
             if ended == Ended::Killed {
@@ -199,6 +205,12 @@ fn merge(ascending: &[LentBlock]) -> Result<KVec<Range>> {
 
 fn report_nothing(node: u32, wanted: u64, last: Option<(Range, Error)>) {
     let (span, _) = memory::node_span(node);
+    if matches!(last, Some((_, e)) if e == ENODEV) {
+        pr_err!(
+            "isle{node}: Linux maps its memory by 1 GiB pages, of which no part can be lent; boot it with nogbpages\n"
+        );
+        return;
+    }
     let (range, why) = match last {
         Some((range, e)) => (range, e.to_errno()),
         None => (span, 0),

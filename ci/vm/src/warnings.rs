@@ -29,6 +29,8 @@ const REPORTS: &[&str] = &[
 /// Warnings that every boot of this machine prints, each with its reason.
 const EXPECTED: &[(&str, &str)] = &[
     ("tsc: Unable to calibrate against PIT", "TCG's timers are too coarse for it"),
+    ("tsc: PIT calibration deviates from HPET", "and for this"),
+    ("sched: DL replenish lagged too much", "the host kept a virtual CPU from running"),
     ("mtrr: your CPUs had inconsistent", "QEMU resets the MTRRs of CPU 0 only"),
     ("pci_bus 0000:00: Unknown NUMA node", "QEMU's host bridge belongs to no node"),
     ("loading out-of-tree module taints kernel", "hermit.ko is out of tree"),
