@@ -146,10 +146,11 @@ impl Session {
                 Progress::Ran { .. } => door::state::RUNNING,
                 _ => door::state::ATTACHED,
             };
-            Ok(Status { state, exit_status: exit_status.unwrap_or(0) })
+            let untaken_signals = app.signals.load(Ordering::Relaxed);
+            Ok(Status { state, exit_status: exit_status.unwrap_or(0), untaken_signals })
         });
         let status = match status {
-            Err(e) if e == ENODEV => Status { state: door::state::ISLE_STOPPED, exit_status: 0 },
+            Err(e) if e == ENODEV => Status { state: door::state::ISLE_STOPPED, ..Status::default() },
             other => other?,
         };
         chardev::write_user(argument, &status)
@@ -206,10 +207,7 @@ impl chardev::Session for Session {
             door::START_ISLE => self.start_isle(argument),
             door::ATTACH => self.attach(argument),
             door::RUN => self.run(),
-            door::KICK => self.with_running(|running, slot| {
-                running.kick(slot);
-                Ok(())
-            }),
+            door::KICK => self.with_running(|running, _| running.kick_checked(argument)),
             door::STATUS => self.status(argument),
             door::SIGNAL => self.signal(argument),
             _ => Err(ENOTTY),

@@ -422,6 +422,12 @@ impl Isle {
 
 impl Running {
     /// Has the CPU of a slot look at its orders.
+    /// Interrupts a CPU that a proxy names.
+    pub fn kick_checked(&self, cpu: usize) -> Result {
+        self.cpus.apic_id(cpu).ok_or(EINVAL)?.send_fixed(control::vector::KICK);
+        Ok(())
+    }
+
     pub fn kick(&self, slot: usize) {
         if let Some(apic_id) = self.cpus.apic_id(slot) {
             apic_id.send_fixed(control::vector::KICK);

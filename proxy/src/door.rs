@@ -14,8 +14,8 @@ pub trait Door: Send + Sync + 'static {
     fn fd(&self) -> BorrowedFd<'_>;
     /// How the application is; nothing is wanted any more.
     fn status(&self) -> io::Result<Status>;
-    /// Wakes those who wait for an answer.
-    fn kick(&self) -> io::Result<()>;
+    /// Interrupts a CPU of the isle, on which somebody waits for an answer.
+    fn kick(&self, cpu: u32) -> io::Result<()>;
     /// Sends a signal to the application.
     fn signal(&self, number: i32) -> io::Result<()>;
 }
@@ -57,8 +57,8 @@ impl Door for Device {
         sys::status(self.0.as_fd())
     }
 
-    fn kick(&self) -> io::Result<()> {
-        sys::order(self.0.as_fd(), Order::Kick)
+    fn kick(&self, cpu: u32) -> io::Result<()> {
+        sys::order(self.0.as_fd(), Order::Kick(cpu))
     }
 
     fn signal(&self, number: i32) -> io::Result<()> {

@@ -8,7 +8,7 @@ use crate::descriptors::{Descriptors, Kind};
 use crate::request::{self, Argument, Checked, Limits, Refusal, Scatter, Snapshot};
 use crate::shm::{Memory, OutOfRange};
 use crate::sys::{self, Value};
-use hermit_abi::offload::{Arg, special};
+use hermit_abi::offload::{self, Arg, special};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -191,7 +191,18 @@ impl Performer {
         }
         if checked.call.makes_fd {
             let fd = i32::try_from(result).unwrap_or(-1);
+            if sys::is_own_memory(fd) {
+                // Whoever writes there makes the proxy do whatever he likes.
+                sys::close(fd);
+                return error(libc::EACCES);
+            }
             sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
+        }
+        if let (offload::PIPE2, Owned::Out(ends)) = (checked.call.number, &owned[0]) {
+            for end in ends.chunks_exact(4) {
+                let fd = end.first_chunk().map_or(-1, |bytes| i32::from_ne_bytes(*bytes));
+                sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
+            }
         }
         for ((owned, argument), kind) in owned.iter().zip(&checked.arguments).zip(checked.call.args) {
             if let (Owned::Out(bytes), Argument::Out(scatter)) = (owned, argument) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// A second SIGINT within this time means it.
 const TWICE: Duration = Duration::from_secs(1);
 
-/// An application that does nothing at all for so long after a deadly signal won't do anything any more.
+/// An isle that hasn't even taken a signal for so long won't do anything any more.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Real-time signals; 32 and 33 are the C library's own.
@@ -46,7 +46,7 @@ pub enum Action {
     End,
 }
 
-/// Notices an application that doesn't end though it should.
+/// Notices an isle that doesn't care.
 #[derive(Default)]
 pub struct Policy {
     last_interrupt: Option<Instant>,
@@ -71,8 +71,8 @@ impl Policy {
         Action::Forward
     }
 
-    /// The application has made a call, so it lives and handles its signals as it likes.
-    pub fn on_call(&mut self) {
+    /// The isle has taken all signals: the application does with them what it likes.
+    pub fn on_taken(&mut self) {
         self.deadline = None;
     }
 
@@ -113,7 +113,7 @@ mod tests {
         policy.on_signal(SIGTERM, start);
         assert_eq!((policy.expired(start), policy.expired(late)), (None, Some(SIGTERM)));
         assert_eq!(policy.wait(Duration::from_secs(9), start), PATIENCE);
-        policy.on_call();
+        policy.on_taken();
         assert_eq!((policy.expired(late), policy.wait(PATIENCE, late)), (None, PATIENCE));
     }
 

@@ -117,7 +117,7 @@ pub fn status(fd: BorrowedFd<'_>) -> io::Result<Status> {
 #[derive(Clone, Copy, Debug)]
 pub enum Order {
     Run,
-    Kick,
+    Kick(u32),
     Signal(i32),
 }
 
@@ -125,7 +125,7 @@ pub enum Order {
 pub fn order(fd: BorrowedFd<'_>, order: Order) -> io::Result<()> {
     let (command, argument) = match order {
         Order::Run => (door::RUN, 0),
-        Order::Kick => (door::KICK, 0),
+        Order::Kick(cpu) => (door::KICK, c_ulong::from(cpu)),
         Order::Signal(number) => (door::SIGNAL, c_ulong::try_from(number).unwrap_or(0)),
     };
     // SAFETY: These ioctls touch no memory of ours.
@@ -182,6 +182,45 @@ pub fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
     let n = rustix::io::read(fd, &mut bytes).ok()?;
     let signo = bytes.get(..n)?.first_chunk()?;
     i32::try_from(u32::from_ne_bytes(*signo)).ok()
+}
+
+/// Is this new descriptor the memory of this very process (proc_pid_mem(5)), by whatever way it was opened?
+pub fn is_own_memory(fd: i32) -> bool {
+    let Ok(target) = std::fs::read_link(format!("/proc/self/fd/{fd}")) else { return false };
+    let own = format!("/proc/{}/", std::process::id());
+    target.to_str().is_some_and(|t| t.starts_with(&own) && t.ends_with("/mem"))
+}
+
+/// Closes a descriptor that nobody else knows.
+pub fn close(fd: i32) {
+    // SAFETY: the caller says that nobody uses it.
+    unsafe { libc::close(fd) };
+}
+
+extern "C" fn on_interruption(_: c_int) {}
+
+/// From now on [`interrupt`] makes a thread's blocking call return with EINTR. SIGURG is ignored by default and never
+/// the application's affair.
+pub fn allow_interruption() {
+    let handler: extern "C" fn(c_int) = on_interruption;
+    // SAFETY: All zeroes is a valid sigaction: no flags, so that calls aren't made again; the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        libc::sigaction(libc::SIGURG, &action, std::ptr::null_mut());
+    }
+}
+
+/// The calling thread, for [`interrupt`].
+pub fn thread_id() -> i32 {
+    // SAFETY: Always succeeds.
+    unsafe { libc::gettid() }
+}
+
+/// Interrupts a thread of this process; nothing happens if it is gone.
+pub fn interrupt(thread: i32) {
+    // SAFETY: Touches no memory.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGURG) };
 }
 
 /// Dies of this signal, so that the parent sees it, but without a core dump: it would be the proxy's.

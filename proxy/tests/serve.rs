@@ -50,10 +50,14 @@ impl Door for FakeDoor {
     fn status(&self) -> io::Result<Status> {
         let _ = rustix::io::read(&self.0.doorbell, &mut [0; 8]);
         let state = self.0.state.load(SeqCst);
-        Ok(Status { state, exit_status: self.0.exit_status.load(SeqCst) })
+        Ok(Status {
+            state,
+            exit_status: self.0.exit_status.load(SeqCst),
+            untaken_signals: self.0.signals.load(SeqCst),
+        })
     }
 
-    fn kick(&self) -> io::Result<()> {
+    fn kick(&self, _: u32) -> io::Result<()> {
         *self.0.kicks.lock().unwrap() += 1;
         self.0.kicked.notify_all();
         Ok(())

@@ -13,7 +13,7 @@ use core::mem::size_of;
 const MAX_SLOTS: u32 = 64;
 
 /// The isle kernel's own memory is at least this and 1/64 of it all.
-const MIN_POOL: u64 = 16 << 20;
+const MIN_POOL: u64 = 32 << 20;
 
 /// Physical addresses of everything in the kernel part.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 //!
 //! A thread on the isle takes a free [`Request`], fills it in, sets `state` to POSTED, sets
 //! [`super::app::App::attention`] and rings the doorbell. The proxy answers: TAKEN when it starts on
-//! it, then `result`, then DONE; if `sleeping` is set by then it kicks the isle
-//! ([`super::door::KICK`]). The isle's thread sets `sleeping`, looks at `state` once more and only then halts, so no
+//! it, then `result`, then DONE; if `sleeping` is set by then it kicks that CPU
+//! ([`super::door::KICK`]). The isle's thread sets `sleeping`, looks at `state` once more and only then sleeps, so no
 //! answer is lost. The isle alone sets FREE.
 //!
 //! Buffers stay in application memory. A [`Segment`] names a part of it by its *pool offset*: the offset
@@ -44,7 +44,8 @@ pub struct Segment {
 #[repr(C, align(64))]
 pub struct Request {
     pub state: AtomicU32,
-    /// Isle: 1 while the thread that waits for it is halted or about to.
+    /// Isle: where the thread that waits for it has gone to sleep, or is about to: the CPU's index on the isle plus 1. 0 while
+    /// nobody has to be woken.
     pub sleeping: AtomicU32,
     /// Linux's x86-64 system-call number, or one of [`super::offload::special`].
     pub number: AtomicU32,
@@ -54,7 +55,9 @@ pub struct Request {
     pub result: AtomicI64,
     /// Thread id on the isle, for messages.
     pub tid: AtomicU32,
-    _pad: AtomicU32,
+    /// Isle sets it to 1, sets `attention` and rings: a signal waits for the thread, so a call that blocks should end with
+    /// -EINTR. One that has done something returns that.
+    pub cancel: AtomicU32,
     /// Scalar arguments as passed; those which [`super::offload`] calls buffers are 0 for NULL and
     /// else 1: their contents are in the segments, which come in the order of the arguments.
     pub args: [AtomicU64; 6],

@@ -24,7 +24,8 @@ pub const START_ISLE: u32 = io(1, 1, core::mem::size_of::<StartIsle>());
 pub const ATTACH: u32 = io(2, 2, core::mem::size_of::<Attachment>());
 /// No argument. Lets the application begin (once per open file).
 pub const RUN: u32 = io(0, 3, 0);
-/// No argument. Wakes the isle's CPUs that belong to the application.
+/// Argument: the index of a CPU on the isle, by value, as [`super::channel::Request::sleeping`] has it. Interrupts it.
+/// EINVAL: there is no such CPU.
 pub const KICK: u32 = io(0, 4, 0);
 /// Argument: [`Status`], filled in. Clears the reason for POLLIN.
 pub const STATUS: u32 = io(2, 5, core::mem::size_of::<Status>());
@@ -73,7 +74,10 @@ pub struct Status {
     pub state: u32,
     /// Wait status as of wait(2).
     pub exit_status: u32,
+    /// Signals that the isle hasn't taken yet: bit `n - 1` for signal `n`.
+    pub untaken_signals: u64,
 }
 
+const _: () = assert!(core::mem::size_of::<Status>() == 16);
 const _: () = assert!(core::mem::size_of::<StartIsle>() == 4 + CPULIST_LEN);
 const _: () = assert!(core::mem::size_of::<Attachment>() == 24);

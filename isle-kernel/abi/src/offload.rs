@@ -127,6 +127,7 @@ pub const CALLS: &[Call] = &[
     call(264, "renameat", &[DirFd, Path, DirFd, Path]),
     call(267, "readlinkat", &[DirFd, Path, Out(3), Scalar]),
     call(269, "faccessat", &[DirFd, Path, Scalar]),
+    call(PIPE2, "pipe2", &[OutStruct(8), Scalar]),
     call(332, "statx", &[DirFd, Path, Scalar, Scalar, OutStruct(256)]),
     call(439, "faccessat2", &[DirFd, Path, Scalar, Scalar]),
     call(special::STARTUP, "startup", &[Out(1), Scalar]),
@@ -135,6 +136,9 @@ pub const CALLS: &[Call] = &[
 /// The ioctls that may be forwarded, each with the structure it writes: those which C libraries
 /// make to see whether a descriptor is a terminal.
 pub const IOCTLS: &[(u32, Arg)] = &[(TCGETS, OutStruct(36)), (TIOCGWINSZ, OutStruct(8)), (FIONREAD, OutStruct(4))];
+
+/// Number of pipe2(2), which makes two descriptors: the structure that it writes.
+pub const PIPE2: u32 = 293;
 
 /// Number of ioctl(2), whose third argument depends on the second.
 pub const IOCTL: u32 = 16;

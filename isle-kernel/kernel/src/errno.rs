@@ -17,8 +17,8 @@ macro_rules! numbers {
 }
 
 numbers! {
-    E2BIG EACCES EAGAIN EBADF EEXIST EFAULT EINTR EINVAL EIO EMFILE ENAMETOOLONG ENODEV ENOENT ENOEXEC ENOMEM ENOSYS
-    ENOTDIR ENOTTY EOVERFLOW EPERM ESPIPE ESRCH ETIMEDOUT
+    E2BIG EACCES EAGAIN EBADF EBUSY EEXIST EFAULT EINTR EINVAL EIO EMFILE ENAMETOOLONG ENODEV ENOENT ENOEXEC ENOMEM ENOSYS
+    ENOTDIR ENOTTY EOVERFLOW EPERM EPIPE ESPIPE ESRCH ETIMEDOUT
 }
 
 impl Errno {
@@ -57,19 +57,15 @@ impl End {
 pub enum Fail {
     /// It returns an error.
     Errno(Errno),
-    /// It doesn't return.
-    End(End),
+    /// A signal has interrupted it: it is made again, or returns EINTR, as the signal's action says.
+    Restart,
+    /// The thread ends.
+    Ended,
 }
 
 impl From<Errno> for Fail {
     fn from(errno: Errno) -> Self {
         Self::Errno(errno)
-    }
-}
-
-impl From<End> for Fail {
-    fn from(end: End) -> Self {
-        Self::End(end)
     }
 }
 

@@ -4,21 +4,26 @@
 //! a text that the kernel itself provides.
 
 use crate::errno::Errno;
-use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
 
 /// Open files at most (RLIMIT_NOFILE).
 pub const MAX: usize = 1024;
+
+/// Values of [`File::seek`].
+const UNKNOWN: u8 = 0;
+const SEEKS: u8 = 1;
+const CANNOT_SEEK: u8 = 2;
 
 /// What dup(2) shares.
 #[derive(Debug)]
 pub struct File {
     pub kind: Kind,
     /// Status flags as of open(2), for fcntl(2).
-    pub flags: Cell<u32>,
+    pub flags: AtomicU32,
     /// Whether lseek(2) works, once that is known.
-    pub can_seek: Cell<Option<bool>>,
+    seek: AtomicU8,
 }
 
 /// Where the contents of a file are.
@@ -27,25 +32,38 @@ pub enum Kind {
     /// A descriptor of the proxy.
     Remote(i32),
     /// A text, and how far it has been read.
-    Text { text: Vec<u8>, position: Cell<usize> },
+    Text { text: Vec<u8>, position: AtomicUsize },
 }
 
 impl File {
     /// A text.
     pub fn text(text: Vec<u8>) -> Self {
-        let kind = Kind::Text { text, position: Cell::new(0) };
-        Self { kind, flags: Cell::new(0), can_seek: Cell::new(Some(true)) }
+        let kind = Kind::Text { text, position: AtomicUsize::new(0) };
+        Self { kind, flags: AtomicU32::new(0), seek: AtomicU8::new(SEEKS) }
+    }
+
+    /// Whether lseek(2) works, if that is known.
+    pub fn can_seek(&self) -> Option<bool> {
+        match self.seek.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            seek => Some(seek == SEEKS),
+        }
+    }
+
+    /// Remembers whether lseek(2) works.
+    pub fn set_can_seek(&self, can: bool) {
+        self.seek.store(if can { SEEKS } else { CANNOT_SEEK }, Ordering::Relaxed);
     }
 
     /// A file of the proxy's.
     pub fn remote(fd: i32, flags: u32) -> Self {
-        Self { kind: Kind::Remote(fd), flags: Cell::new(flags), can_seek: Cell::new(None) }
+        Self { kind: Kind::Remote(fd), flags: AtomicU32::new(flags), seek: AtomicU8::new(UNKNOWN) }
     }
 }
 
 #[derive(Debug)]
 struct Entry {
-    file: Rc<File>,
+    file: Arc<File>,
     close_on_exec: bool,
 }
 
@@ -59,7 +77,7 @@ impl Default for Files {
     /// Standard input, output and error are the proxy's.
     fn default() -> Self {
         const READ_WRITE: u32 = 2;
-        let standard = |fd| Some(Entry { file: Rc::new(File::remote(fd, READ_WRITE)), close_on_exec: false });
+        let standard = |fd| Some(Entry { file: Arc::new(File::remote(fd, READ_WRITE)), close_on_exec: false });
         Self { entries: (0..3).map(standard).collect() }
     }
 }
@@ -72,7 +90,7 @@ impl Files {
     }
 
     /// The file behind a descriptor.
-    pub fn get(&self, fd: u64) -> Result<&Rc<File>, Errno> {
+    pub fn get(&self, fd: u64) -> Result<&Arc<File>, Errno> {
         Ok(&self.entry(fd)?.file)
     }
 
@@ -95,7 +113,7 @@ impl Files {
         (fd < MAX).then_some(fd)
     }
 
-    fn put(&mut self, fd: usize, file: Rc<File>, close_on_exec: bool) -> Option<Rc<File>> {
+    fn put(&mut self, fd: usize, file: Arc<File>, close_on_exec: bool) -> Option<Arc<File>> {
         if fd >= self.entries.len() {
             self.entries.resize_with(fd + 1, || None);
         }
@@ -104,7 +122,7 @@ impl Files {
     }
 
     /// A new descriptor, the lowest that is free and at least `from`.
-    pub fn open(&mut self, file: Rc<File>, from: u64, close_on_exec: bool) -> Result<u64, Errno> {
+    pub fn open(&mut self, file: Arc<File>, from: u64, close_on_exec: bool) -> Result<u64, Errno> {
         let from = usize::try_from(from).ok().filter(|f| *f < MAX).ok_or(Errno::EINVAL)?;
         let fd = self.lowest_free(from).ok_or(Errno::EMFILE)?;
         self.put(fd, file, close_on_exec);
@@ -115,14 +133,14 @@ impl Files {
     pub fn replace(&mut self, from: u64, to: u64, close_on_exec: bool) -> Result<Option<File>, Errno> {
         let file = self.get(from)?.clone();
         let to = usize::try_from(to).ok().filter(|t| *t < MAX).ok_or(Errno::EBADF)?;
-        Ok(self.put(to, file, close_on_exec).and_then(|old| Rc::try_unwrap(old).ok()))
+        Ok(self.put(to, file, close_on_exec).and_then(|old| Arc::try_unwrap(old).ok()))
     }
 
     /// Closes a descriptor. Returns its file if nothing else stands for it.
     pub fn close(&mut self, fd: u64) -> Result<Option<File>, Errno> {
         self.entry(fd)?;
         let entry = self.entries.get_mut(fd as u32 as usize).and_then(Option::take);
-        Ok(entry.and_then(|e| Rc::try_unwrap(e.file).ok()))
+        Ok(entry.and_then(|e| Arc::try_unwrap(e.file).ok()))
     }
 
     /// All descriptors from `first` to `last` that are in use.
@@ -151,7 +169,7 @@ mod tests {
     use super::*;
 
     fn open(files: &mut Files, remote: i32) -> u64 {
-        files.open(Rc::new(File::remote(remote, 0)), 0, false).unwrap()
+        files.open(Arc::new(File::remote(remote, 0)), 0, false).unwrap()
     }
 
     fn remote_of(file: Option<File>) -> Option<i32> {
@@ -168,7 +186,7 @@ mod tests {
         assert_eq!(open(&mut files, 18), 4);
         assert_eq!(remote_of(files.close(3).unwrap()), Some(17));
         assert!(files.get(3).is_err() && files.close(3).is_err());
-        assert_eq!(files.open(Rc::new(File::remote(5, 0)), 10, true), Ok(10));
+        assert_eq!(files.open(Arc::new(File::remote(5, 0)), 10, true), Ok(10));
         assert_eq!(open(&mut files, 19), 3);
         assert_eq!(files.remote(3), Ok(19));
         assert!(files.close_on_exec(10).unwrap() && !files.close_on_exec(3).unwrap());
@@ -194,8 +212,8 @@ mod tests {
             open(&mut files, 9);
         }
         assert!(!files.has_room());
-        assert_eq!(files.open(Rc::new(File::remote(1, 0)), 0, false), Err(Errno::EMFILE));
-        assert_eq!(files.open(Rc::new(File::remote(1, 0)), MAX as u64, false), Err(Errno::EINVAL));
+        assert_eq!(files.open(Arc::new(File::remote(1, 0)), 0, false), Err(Errno::EMFILE));
+        assert_eq!(files.open(Arc::new(File::remote(1, 0)), MAX as u64, false), Err(Errno::EINVAL));
         assert_eq!(files.in_range(1000, u32::MAX).len(), 24);
     }
 }

@@ -4,13 +4,15 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`serve`] | a CPU's life: its slot, orders, waiting |
-//! | [`process`] | an application from start to end |
+//! | [`serve`] | orders from Linux: applications begin and end |
+//! | [`process`], [`thread`] | an application: what its threads share, and what each has |
+//! | [`sched`] | which thread runs where and when |
+//! | [`futex`], [`signal`], [`timers`] | what threads wait for, and what interrupts them |
 //! | [`load`], [`elf`], [`startup`], [`stack`] | how a program gets into memory |
 //! | [`mem`] | application memory |
 //! | [`syscall`] | the system calls |
 //! | [`link`](mod@link), [`offload`] | system calls that the proxy makes |
-//! | [`fd`], [`signal`], [`random`] | what an application has besides memory |
+//! | [`fd`], `texts`, [`random`] | what an application has besides memory |
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
@@ -20,6 +22,7 @@ extern crate alloc;
 pub mod elf;
 pub mod errno;
 pub mod fd;
+pub mod futex;
 pub mod link;
 pub mod load;
 mod logger;
@@ -27,10 +30,14 @@ pub mod mem;
 pub mod offload;
 pub mod process;
 pub mod random;
+pub mod sched;
 pub mod serve;
 pub mod signal;
 pub mod stack;
 pub mod startup;
 pub mod syscall;
+mod texts;
+pub mod thread;
+pub mod timers;
 
 pub use serve::main;

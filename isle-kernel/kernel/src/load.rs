@@ -4,16 +4,18 @@
 
 use crate::elf::{Header, Problem, Program, Segment, HEADER_LEN};
 use crate::errno::{End, Errno, Fail};
-use crate::link::{Call, Link};
-use crate::mem::access::Piece;
+use crate::link::Call;
+use crate::mem::access::{Piece, Pieces};
 use crate::mem::areas::{Area, Kind};
-use crate::mem::space::{Access, Space};
+use crate::mem::space::Access;
 use crate::mem::{buffer, frames};
 use crate::mem::{STACK_LEN, STACK_TOP};
 use crate::offload::MAX_TRANSFER;
+use crate::signal::number::SIGKILL;
 use crate::stack;
 use crate::startup::Startup;
 use crate::syscall::number;
+use crate::thread::Thread;
 use alloc::string::String;
 use alloc::vec::Vec;
 use hermit_plat::abi::channel::SEGMENTS;
@@ -56,8 +58,28 @@ fn give_up(path: &[u8], why: &str) -> End {
     End::exit(CANNOT_RUN)
 }
 
+/// Loads the program of a process that has only just begun; returns the context to begin with.
+pub fn start(thread: &mut Thread) -> Result<Context, End> {
+    let startup = ask(thread)?;
+    thread.process.set_startup(startup);
+    let process = thread.process.clone();
+    thread.name = base_name(&process.startup().path);
+    let context = Loader { thread, startup: process.startup() }.load().map_err(|fail| match fail {
+        LoadFail::Ended => End::signal(SIGKILL),
+        LoadFail::Problem(why) => give_up(&process.startup().path, why),
+    })?;
+    thread.task.registers.lock().restore();
+    Ok(context)
+}
+
+/// The last part of a path, as much of it as a name can be long.
+fn base_name(path: &[u8]) -> Vec<u8> {
+    let last = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+    last.iter().take(15).copied().collect()
+}
+
 /// Asks the proxy what to run.
-pub fn ask(link: &mut Link, deadly: u64) -> Result<Startup, End> {
+fn ask(thread: &Thread) -> Result<Startup, End> {
     let result = (|| {
         // Kept until the answer is copied; if the application is ended meanwhile, the proxy's mapping
         // ends before the slot is used again.
@@ -67,14 +89,14 @@ pub fn ask(link: &mut Link, deadly: u64) -> Result<Startup, End> {
             number: STARTUP,
             args: [1, len, 0, 0, 0, 0],
             lens: [len, 0, 0, 0, 0, 0],
-            pieces: alloc::vec![Piece { offset: frame.0, len }],
+            pieces: Pieces::one(Piece { offset: frame.0, len }),
         };
-        let len = link.call(&call, deadly)?;
+        let len = thread.process.link.call(&thread.task, &call)?;
         let len = usize::try_from(len).ok().filter(|l| *l as u64 <= Frame::SIZE.bytes()).ok_or(Errno::EIO)?;
         Ok::<_, Fail>(Startup::parse(frame.bytes(len)?).ok_or(Errno::EIO)?)
     })();
     result.map_err(|fail| match fail {
-        Fail::End(end) => end,
+        Fail::Ended | Fail::Restart => End::signal(SIGKILL),
         Fail::Errno(errno) => {
             log::error!("the proxy didn't say what to run: {errno:?}");
             End::exit(CANNOT_RUN)
@@ -82,17 +104,9 @@ pub fn ask(link: &mut Link, deadly: u64) -> Result<Startup, End> {
     })
 }
 
-/// Loads the program and builds its stack.
-pub fn load(link: &mut Link, deadly: u64, space: &mut Space, startup: &Startup) -> Result<Context, End> {
-    let mut loader = Loader { link, deadly, space, startup };
-    loader.load().map_err(|fail| match fail {
-        LoadFail::End(end) => end,
-        LoadFail::Problem(why) => give_up(&startup.path, why),
-    })
-}
-
 enum LoadFail {
-    End(End),
+    /// The process ends, for whatever reason.
+    Ended,
     Problem(Problem),
 }
 
@@ -105,7 +119,7 @@ impl From<Problem> for LoadFail {
 impl From<Fail> for LoadFail {
     fn from(fail: Fail) -> Self {
         match fail {
-            Fail::End(end) => Self::End(end),
+            Fail::Ended | Fail::Restart => Self::Ended,
             Fail::Errno(Errno::ENOMEM) => Self::Problem("needs more memory than the isle has"),
             Fail::Errno(_) => Self::Problem("can't be read"),
         }
@@ -119,9 +133,7 @@ impl From<Errno> for LoadFail {
 }
 
 struct Loader<'a> {
-    link: &'a mut Link,
-    deadly: u64,
-    space: &'a mut Space,
+    thread: &'a Thread,
     startup: &'a Startup,
 }
 
@@ -131,8 +143,11 @@ impl Loader<'_> {
         for segment in &program.segments {
             self.load_segment(segment)?;
         }
-        self.space.heap_start = program.end;
-        self.space.brk = program.end;
+        {
+            let mut space = self.thread.space();
+            space.heap_start = program.end;
+            space.brk = program.end;
+        }
         let pointer = self.build_stack(&program)?;
         Ok(Context::new(program.entry, pointer))
     }
@@ -140,7 +155,7 @@ impl Loader<'_> {
     fn read_headers(&mut self) -> Result<Program, LoadFail> {
         const CUT_OFF: Problem = "is cut off in its headers";
         let frame = Frame::take()?;
-        let piece = |len| alloc::vec![Piece { offset: frame.0, len }];
+        let piece = |len| Pieces::one(Piece { offset: frame.0, len });
         if self.read(0, piece(HEADER_LEN as u64))? < HEADER_LEN as u64 {
             return Err("is not an ELF file".into());
         }
@@ -154,29 +169,29 @@ impl Loader<'_> {
     }
 
     fn load_segment(&mut self, segment: &Segment) -> Result<(), LoadFail> {
-        if segment.end - segment.start > self.space.limit() {
+        if segment.end - segment.start > self.thread.space().limit() {
             return Err(Errno::ENOMEM.into());
         }
         let area = Area { start: segment.start, end: segment.end, prot: Prot::READ_WRITE, kind: Kind::Program };
-        self.space.map(area)?;
+        self.thread.space().map(area)?;
         let mut done = 0;
         while done < segment.data_len {
             let rest = (segment.data_len - done).min(MAX_TRANSFER);
-            let mut pieces = Vec::new();
-            self.space.pieces(segment.data_start + done, rest, Access::Write, SEGMENTS, &mut pieces)?;
+            let mut pieces = Pieces::default();
+            self.thread.space().pieces(segment.data_start + done, rest, Access::Write, SEGMENTS, &mut pieces)?;
             match self.read(segment.data_offset + done, pieces)? {
                 0 => return Err("has become shorter meanwhile".into()),
                 count => done += count,
             }
         }
         if segment.prot != Prot::READ_WRITE {
-            self.space.protect(segment.start, segment.end, segment.prot)?;
+            self.thread.space().protect(segment.start, segment.end, segment.prot)?;
         }
         Ok(())
     }
 
     /// Reads a part of the file.
-    fn read(&mut self, offset: u64, pieces: Vec<Piece>) -> Result<u64, Fail> {
+    fn read(&mut self, offset: u64, pieces: Pieces) -> Result<u64, Fail> {
         let len = pieces.iter().map(|p| p.len).sum();
         let call = Call {
             number: number::PREAD64,
@@ -184,7 +199,7 @@ impl Loader<'_> {
             lens: [0, len, 0, 0, 0, 0],
             pieces,
         };
-        let count = self.link.call(&call, self.deadly)? as u64;
+        let count = self.thread.process.link.call(&self.thread.task, &call)? as u64;
         if count > len {
             return Err(Errno::EIO.into());
         }
@@ -193,13 +208,13 @@ impl Loader<'_> {
 
     fn build_stack(&mut self, program: &Program) -> Result<u64, LoadFail> {
         let prot = Prot { exec: program.executable_stack, ..Prot::READ_WRITE };
-        self.space.map(Area { start: STACK_TOP - STACK_LEN, end: STACK_TOP, prot, kind: Kind::Stack })?;
+        self.thread.space().map(Area { start: STACK_TOP - STACK_LEN, end: STACK_TOP, prot, kind: Kind::Stack })?;
         let built = stack::build(STACK_TOP, STACK_LEN, self.startup, program);
         let (pointer, bytes) = match built {
             Err(Errno::E2BIG) => return Err("has more arguments and environment than fit on its stack".into()),
             other => other?,
         };
-        self.space.write(pointer, &bytes)?;
+        self.thread.space().write(pointer, &bytes)?;
         Ok(pointer)
     }
 }

@@ -8,6 +8,7 @@
 use crate::errno::Errno;
 use crate::fd::Files;
 use crate::link::Call;
+use crate::mem::access::Pieces;
 use crate::mem::space::{Access, Space};
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload::{self, Arg};
@@ -20,9 +21,15 @@ pub const MAX_TRANSFER: u64 = 8 << 20;
 
 const AT_FDCWD: i32 = -100;
 
-/// Prepares a call.
-pub fn prepare(call: &offload::Call, args: [u64; 6], space: &mut Space, files: &Files) -> Result<Call, Errno> {
-    let mut request = Call { number: call.number, args, ..Call::default() };
+/// Prepares a call; its buffers go into `pieces`.
+pub fn prepare(
+    call: &offload::Call,
+    args: [u64; 6],
+    pieces: Pieces,
+    space: &mut Space,
+    files: &Files,
+) -> Result<Call, Errno> {
+    let mut request = Call { number: call.number, args, lens: [0; 6], pieces };
     // Lengths of buffers may come out shorter than they were asked for.
     let mut shorter: [Option<u64>; 6] = [None; 6];
     for ((index, arg), value) in call.args.iter().enumerate().zip(args) {
@@ -122,7 +129,7 @@ mod tests {
         let mut space = space();
         space.write(AT, b"/etc/passwd\0").unwrap();
         let call = offload::find(number, args[1]).unwrap();
-        prepare(&call, args, &mut space, &Files::default())
+        prepare(&call, args, Pieces::default(), &mut space, &Files::default())
     }
 
     #[test]

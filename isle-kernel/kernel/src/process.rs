@@ -1,228 +1,197 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! An application: all that belongs to it, and its life from the first instruction to the last.
+//! An application: what its threads share.
 
-use crate::errno::{End, Errno, Fail};
-use crate::fd::{File, Files, Kind};
-use crate::link::{Call, Link};
-use crate::mem::space::{Access, Fault, Space};
+use crate::errno::End;
+use crate::fd::Files;
+use crate::futex::Futexes;
+use crate::link::Link;
+use crate::mem::space::Space;
 use crate::random::Random;
-use crate::signal::{number, Fate, Signals};
+use crate::sched::Task;
+use crate::signal::Signals;
 use crate::startup::Startup;
 use crate::syscall::{default_limits, Limits};
-use crate::{load, offload, syscall};
+use crate::timers::Timers;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use hermit_plat::abi::offload as table;
-use hermit_plat::user::{self, Context, Exception, Exit};
-use hermit_plat::{crash, time};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use hermit_plat::time;
+use hermit_plat::tlb::Root;
+use spin::{Mutex, Once};
 
-/// The last part of a path, as much of it as a name can be long.
-fn base_name(path: &[u8]) -> Vec<u8> {
-    let last = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
-    last.iter().take(15).copied().collect()
-}
+/// Threads of a process, at most.
+const MAX_THREADS: usize = 16384;
 
-/// An application.
+/// Set in [`Process::ending`] once it is known how it ends.
+const ENDS: u64 = 1 << 32;
+
+/// An application. Locks are taken in the order in which they stand here.
 pub struct Process {
-    pub context: Context,
-    pub space: Space,
-    pub files: Files,
-    pub signals: Signals,
-    pub startup: Startup,
-    pub random: Random,
+    /// What CPUs share that run it.
+    pub root: Arc<Root>,
     pub link: Link,
-    /// prctl(PR_SET_NAME).
-    pub name: Vec<u8>,
+    startup: Once<Startup>,
+    ending: AtomicU64,
+    /// The status of the thread that ended last by itself.
+    last_status: AtomicU32,
+    next_tid: AtomicU32,
+    pub signals: Mutex<Signals>,
+    threads: Mutex<BTreeMap<u32, Arc<Task>>>,
+    pub futexes: Futexes,
+    pub space: Mutex<Space>,
+    pub files: Mutex<Files>,
+    pub timers: Mutex<Timers>,
+    pub random: Mutex<Random>,
     /// setrlimit(2).
-    pub limits: Limits,
+    pub limits: Mutex<Limits>,
     /// CLOCK_MONOTONIC at its start.
     pub started_ns: u64,
-    /// Signals that would end it, kept up to date as it changes its mind.
-    deadly: u64,
-    has_lost_signals: bool,
+    /// Ticks that threads have run which are gone.
+    gone_ns: AtomicU64,
 }
 
 impl Process {
-    /// Asks the proxy what to run, and loads it.
-    pub fn start(mut link: Link) -> Result<Self, End> {
-        let deadly = Signals::default().deadly();
-        let mut space = Space::new().ok_or_else(|| {
-            log::error!("no kernel memory for an application");
-            End::signal(number::SIGKILL)
-        })?;
-        let mut startup = load::ask(&mut link, deadly)?;
-        let context = load::load(&mut link, deadly, &mut space, &startup)?;
-        startup.forget_strings();
-        user::reset_registers();
-        Ok(Self {
-            context,
-            space,
-            files: Files::default(),
-            signals: Signals::default(),
-            random: Random::new(&startup.random),
-            name: base_name(&startup.path),
-            limits: default_limits(),
-            startup,
+    /// An empty one. `None` without kernel memory.
+    pub fn new(link: Link) -> Option<Arc<Self>> {
+        let space = Space::new()?;
+        Some(Arc::new(Self {
+            root: space.tables().root().clone(),
             link,
+            startup: Once::new(),
+            ending: AtomicU64::new(0),
+            last_status: AtomicU32::new(0),
+            next_tid: AtomicU32::new(0),
+            signals: Mutex::new(Signals::default()),
+            threads: Mutex::new(BTreeMap::new()),
+            futexes: Futexes::default(),
+            space: Mutex::new(space),
+            files: Mutex::new(Files::default()),
+            timers: Mutex::new(Timers::default()),
+            random: Mutex::new(Random::new(&[0; 16])),
+            limits: Mutex::new(default_limits()),
             started_ns: time::monotonic_ns(),
-            deadly,
-            has_lost_signals: false,
-        })
+            gone_ns: AtomicU64::new(0),
+        }))
     }
 
-    /// Runs it to its end.
-    pub fn run(&mut self) -> End {
+    /// What the proxy said about the program.
+    ///
+    /// # Panics
+    ///
+    /// Before it has.
+    pub fn startup(&self) -> &Startup {
+        self.startup.get().expect("the program is loaded first")
+    }
+
+    /// Remembers what the proxy said.
+    pub fn set_startup(&self, startup: Startup) {
+        *self.random.lock() = Random::new(&startup.random);
+        self.startup.call_once(|| startup);
+    }
+
+    /// getpid(2). 0 before the proxy has said it.
+    pub fn pid(&self) -> u32 {
+        self.startup.get().map_or(0, |s| s.pid)
+    }
+
+    /// The key of the first thread; its number is that of the process.
+    pub fn first_tid(&self) -> u32 {
+        0
+    }
+
+    /// The number of a new thread: behind that of the process, and nobody else's.
+    pub fn new_tid(&self) -> u32 {
+        const LIMIT: u32 = 1 << 22;
+        let threads = self.threads.lock();
         loop {
-            if let Err(end) = self.look_around() {
-                return end;
-            }
-            if !self.context.is_canonical() {
-                return self.fault_end("jump out of the address space", None, number::SIGSEGV);
-            }
-            let result = match self.context.run(self.space.tables()) {
-                Exit::Syscall => syscall::dispatch(self),
-                Exit::Interrupt => Ok(()),
-                Exit::Exception(exception) => self.exception(exception),
-            };
-            if let Err(end) = result {
-                return end;
+            let next = self.next_tid.fetch_add(1, Ordering::Relaxed);
+            let tid = (self.pid() + 1 + next % LIMIT) % LIMIT;
+            if tid > 1 && tid != self.pid() && !threads.contains_key(&tid) {
+                return tid;
             }
         }
     }
 
-    /// Ends what takes long, if the application has to end.
-    pub fn check_orders(&self) -> Result<(), End> {
-        self.link.ending(self.deadly).map_or(Ok(()), Err)
-    }
-
-    /// Takes orders and signals.
-    fn look_around(&mut self) -> Result<(), End> {
-        self.check_orders()?;
-        while let Some(signal) = self.link.take_signal() {
-            self.signal(signal)?;
+    /// The number of a thread as it sees it itself.
+    pub fn tid_of(&self, task: &Task) -> u32 {
+        if task.tid == 0 {
+            self.pid()
+        } else {
+            task.tid
         }
-        Ok(())
     }
 
-    /// Signals that end the application at once.
-    pub fn deadly(&self) -> u64 {
-        self.deadly
-    }
-
-    /// Has to be called when `signals` has changed: what was pending may be due now.
-    pub fn signals_changed(&mut self) -> Result<(), End> {
-        self.deadly = self.signals.deadly();
-        while let Some(signal) = self.signals.take() {
-            self.signal(signal)?;
+    /// Adds a thread; false if there are too many, or the process ends.
+    pub fn add(&self, task: &Arc<Task>) -> bool {
+        let mut threads = self.threads.lock();
+        let fits = threads.len() < MAX_THREADS && self.ending().is_none();
+        if fits {
+            threads.insert(task.tid, task.clone());
         }
-        Ok(())
+        fits
     }
 
-    /// A signal has come.
-    pub fn signal(&mut self, signal: u32) -> Result<(), End> {
-        match self.signals.fate(signal) {
-            Fate::Deadly => return Err(End::signal(signal)),
-            Fate::Pending => self.signals.hold(signal),
-            Fate::Ignored => {}
-            Fate::Handler if self.has_lost_signals => {}
-            Fate::Handler => {
-                self.has_lost_signals = true;
-                log::warn!("signal {signal} is lost: handlers aren't called yet (said once)");
+    /// Removes a thread that ends; true if it was the last.
+    pub fn remove(&self, task: &Task) -> bool {
+        self.gone_ns.fetch_add(task.run_ns(), Ordering::Relaxed);
+        let mut threads = self.threads.lock();
+        threads.remove(&task.tid);
+        threads.is_empty()
+    }
+
+    /// How many threads it has.
+    pub fn thread_count(&self) -> usize {
+        self.threads.lock().len()
+    }
+
+    /// A thread by its number.
+    pub fn thread(&self, tid: u32) -> Option<Arc<Task>> {
+        let key = if tid == self.pid() { 0 } else { tid };
+        self.threads.lock().get(&key).cloned()
+    }
+
+    /// All threads.
+    pub fn threads(&self) -> Vec<Arc<Task>> {
+        self.threads.lock().values().cloned().collect()
+    }
+
+    /// The first thread that fits.
+    pub fn find_thread(&self, fits: impl Fn(&Task) -> bool) -> Option<Arc<Task>> {
+        self.threads.lock().values().find(|t| fits(t)).cloned()
+    }
+
+    /// How it ends, once it does.
+    pub fn ending(&self) -> Option<End> {
+        let ending = self.ending.load(Ordering::SeqCst);
+        (ending != 0).then_some(End(ending as u32))
+    }
+
+    /// Ends it: all threads leave as soon as they can. The first end counts.
+    pub fn end(&self, end: End) {
+        let word = ENDS | u64::from(end.0);
+        if self.ending.compare_exchange(0, word, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            for task in self.threads() {
+                task.notify();
             }
         }
-        Ok(())
     }
 
-    /// Makes a forwarded system call.
-    pub fn forward(&mut self, number: u32, args: [u64; 6]) -> Result<u64, Fail> {
-        let call = table::find(number, args[1]).ok_or(Errno::ENOSYS)?;
-        let request = offload::prepare(&call, args, &mut self.space, &self.files)?;
-        self.post(&call, &request)
+    /// A thread has ended by itself: how the process ends if it was the last.
+    pub fn set_last_status(&self, End(status): End) {
+        self.last_status.store(status, Ordering::SeqCst);
     }
 
-    /// Makes a forwarded system call that is ready to go.
-    pub fn post(&mut self, call: &table::Call, request: &Call) -> Result<u64, Fail> {
-        let result = self.link.call(request, self.deadly)?;
-        Ok(offload::check(call, request, result)?)
+    /// How the last thread has ended.
+    pub fn last_status(&self) -> End {
+        End(self.last_status.load(Ordering::SeqCst))
     }
 
-    /// Closes a file that nothing stands for any more.
-    pub fn close_file(&mut self, file: Option<File>) -> Result<u64, Fail> {
-        let Some(File { kind: Kind::Remote(fd), .. }) = file else {
-            return Ok(0);
-        };
-        let request = Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
-        Ok(self.link.call(&request, self.deadly)? as u64)
-    }
-
-    fn exception(&mut self, exception: Exception) -> Result<(), End> {
-        let signal = match exception.vector {
-            14 => match self.page_fault(exception) {
-                Ok(()) => return Ok(()),
-                Err(Fault::NoMemory) => {
-                    log::error!("out of memory: {} MiB in use", self.space.resident().0 >> 20);
-                    return Err(End::signal(number::SIGKILL));
-                }
-                Err(_) => number::SIGSEGV,
-            },
-            // As arch/x86/kernel/traps.c has it.
-            0 | 16 | 19 => number::SIGFPE,
-            1 | 3 => number::SIGTRAP,
-            6 | 7 => number::SIGILL,
-            11 | 12 | 17 => number::SIGBUS,
-            _ => number::SIGSEGV,
-        };
-        Err(self.fault_end(crash::exception_name(exception.vector), Some(exception), signal))
-    }
-
-    fn page_fault(&mut self, exception: Exception) -> Result<(), Fault> {
-        let access = match exception.error {
-            // Bits of the error code: SDM vol. 3, 4.7.
-            error if error & 0x10 != 0 => Access::Execute,
-            error if error & 0x2 != 0 => Access::Write,
-            _ => Access::Read,
-        };
-        assert!(exception.error & 0x8 == 0, "a page table has reserved bits set");
-        self.space.fault(exception.address, access)
-    }
-
-    /// Logs a fault and ends the application.
-    fn fault_end(&self, name: &str, exception: Option<Exception>, signal: u32) -> End {
-        let c = &self.context;
-        let path = alloc::string::String::from_utf8_lossy(&self.startup.path);
-        match exception {
-            Some(e) => log::error!(
-                "{path}: {name} at rip {:#x}, address {:#x}, error code {:#x}: signal {signal}",
-                c.rip,
-                e.address,
-                e.error
-            ),
-            None => log::error!("{path}: {name} at rip {:#x}: signal {signal}", c.rip),
-        }
-        log::error!(
-            "rax {:x} rbx {:x} rcx {:x} rdx {:x} rsi {:x} rdi {:x} rbp {:x} rsp {:x}",
-            c.rax,
-            c.rbx,
-            c.rcx,
-            c.rdx,
-            c.rsi,
-            c.rdi,
-            c.rbp,
-            c.rsp
-        );
-        log::error!(
-            "r8 {:x} r9 {:x} r10 {:x} r11 {:x} r12 {:x} r13 {:x} r14 {:x} r15 {:x} rflags {:x}",
-            c.r8,
-            c.r9,
-            c.r10,
-            c.r11,
-            c.r12,
-            c.r13,
-            c.r14,
-            c.r15,
-            c.rflags
-        );
-        End::signal(signal)
+    /// Nanoseconds that its threads have been on CPUs.
+    pub fn run_ns(&self) -> u64 {
+        let now: u64 = self.threads.lock().values().map(|t| t.run_ns()).sum();
+        now + self.gone_ns.load(Ordering::Relaxed)
     }
 }
 

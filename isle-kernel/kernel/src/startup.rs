@@ -94,11 +94,6 @@ impl Startup {
     pub fn raw_strings(&self) -> &[u8] {
         &self.strings
     }
-
-    /// Forgets arguments and environment, once the program has them.
-    pub fn forget_strings(&mut self) {
-        self.strings = Vec::new();
-    }
 }
 
 #[cfg(test)]

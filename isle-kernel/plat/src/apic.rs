@@ -2,6 +2,8 @@
 
 //! The local APIC, in whatever mode Linux left it: registers in memory (xAPIC) or in MSRs (x2APIC).
 //!
+//! Its timer counts once and is only set where somebody waits for it: there is no tick.
+//!
 //! Interrupts are sent to one APIC id, never to a shorthand: Linux's own CPUs are out there.
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +13,16 @@ use hermit_abi::control::{vector, NO_DOORBELL};
 const ICR_NMI: u32 = 0x4400;
 /// Delivery mode fixed, level asserted.
 const ICR_FIXED: u32 = 0x4000;
+
+/// The vector of this CPU's timer.
+const TIMER: u8 = 0xef;
+
+/// Interrupts a CPU of the isle, which then looks whether there is something to do.
+pub fn kick(cpu: usize) {
+    if let Some(cpu) = crate::shared::try_get().and_then(|s| s.cpus.get(cpu)) {
+        send(cpu.apic_id.load(Ordering::Relaxed), ICR_FIXED | u32::from(vector::KICK));
+    }
+}
 
 /// Vectors that were seen without being asked for, to log each once.
 static SEEN: [AtomicBool; 256] = [const { AtomicBool::new(false) }; 256];
@@ -33,6 +45,12 @@ pub fn send_nmi(id: u32) {
     send(id, ICR_NMI);
 }
 
+/// True if this CPU's timer has interrupted it since the last time that this was asked.
+pub fn take_timer_expired() -> bool {
+    crate::cpu::try_current()
+        .is_some_and(|c| c.timer_expired.load(Ordering::Relaxed) && c.timer_expired.swap(false, Ordering::Relaxed))
+}
+
 /// Deals with an interrupt that was taken.
 pub fn interrupt(number: u8) {
     let shared = crate::cpu::current().shared();
@@ -41,7 +59,9 @@ pub fn interrupt(number: u8) {
         return; // no end of interrupt: SDM vol. 3, 10.9
     }
     end_of_interrupt();
-    if number != vector::KICK {
+    if number == TIMER {
+        crate::cpu::current().timer_expired.store(true, Ordering::Relaxed);
+    } else if number != vector::KICK {
         crate::cpu::count(&shared.unexpected);
         if !SEEN[usize::from(number)].swap(true, Ordering::Relaxed) {
             crate::log::line(format_args!("unexpected interrupt, vector {number:#x} (logged once)"));
@@ -56,14 +76,21 @@ mod on_host {
 
     /// Nothing to end.
     pub fn end_of_interrupt() {}
+
+    /// There is no timer.
+    pub fn set_timer(_: u64) {}
+
+    /// There is no timer.
+    pub fn stop_timer() {}
 }
 
 #[cfg(not(target_os = "none"))]
-use on_host::*;
+pub use on_host::*;
 
 #[cfg(target_os = "none")]
 mod on_isle {
     use crate::{features, kmap};
+    use core::sync::atomic::{AtomicU64, Ordering};
     use hermit_abi::control::vector;
     use spin::Once;
     use x86_64::registers::model_specific::Msr;
@@ -86,10 +113,18 @@ mod on_isle {
         pub const THERMAL: u32 = 0x330;
         pub const LAST_LVT: u32 = 0x370;
         pub const TIMER_COUNT: u32 = 0x380;
+        pub const TIMER_LEFT: u32 = 0x390;
+        pub const TIMER_DIVIDE: u32 = 0x3e0;
     }
 
     const MASKED: u32 = 1 << 16;
     const DELIVERY_PENDING: u32 = 1 << 12;
+
+    /// Divide configuration register: by 16 (SDM vol. 3, 10.5.4).
+    const DIVIDE_BY_16: u32 = 0b0011;
+
+    /// The timer's ticks in 1024 microseconds.
+    static TICKS_PER_US: AtomicU64 = AtomicU64::new(1 << 10);
 
     /// Polls before an interrupt that isn't accepted is taken for lost (a fraction of a second).
     const PATIENCE: u32 = 1_000_000;
@@ -164,6 +199,48 @@ mod on_isle {
             apic.write(register::CMCI, MASKED);
         }
         apic.write(register::TIMER_COUNT, 0);
+        apic.write(register::TIMER_DIVIDE, DIVIDE_BY_16);
+        apic.write(register::TIMER, u32::from(super::TIMER));
+    }
+
+    /// Finds the timer's frequency, by the time stamp counter. Only on CPU 0, once its APIC is set up.
+    pub fn calibrate() {
+        const TRIES: usize = 3;
+        let (Some(&apic), Some(shared)) = (APIC.get(), crate::shared::try_get()) else { return };
+        let ticks_of_tsc = u64::from(shared.boot.tsc_khz) / 2;
+        apic.write(register::TIMER, MASKED | u32::from(super::TIMER));
+        // Whatever disturbs a try makes it longer than it says, never shorter.
+        let measure = || {
+            let start = crate::time::tsc();
+            apic.write(register::TIMER_COUNT, u32::MAX);
+            let mut now = start;
+            while now.wrapping_sub(start) < ticks_of_tsc {
+                core::hint::spin_loop();
+                now = crate::time::tsc();
+            }
+            let ticks = u64::from(u32::MAX - apic.read(register::TIMER_LEFT));
+            (now.wrapping_sub(start), ticks)
+        };
+        let best = (0..TRIES).map(|_| measure()).min().unwrap_or((1, 1));
+        apic.write(register::TIMER_COUNT, 0);
+        apic.write(register::TIMER, u32::from(super::TIMER));
+        let per_us = best.1.saturating_mul(shared.boot.tsc_khz.into()) << 10;
+        TICKS_PER_US.store((per_us / best.0.max(1) / 1000).max(1), Ordering::Relaxed);
+    }
+
+    /// Interrupts this CPU after so many nanoseconds, about; sooner only if that is longer than the timer can count.
+    pub fn set_timer(ns: u64) {
+        let Some(apic) = APIC.get() else { return };
+        let per_us = u128::from(TICKS_PER_US.load(Ordering::Relaxed));
+        let ticks = (u128::from(ns) * per_us / 1000) >> 10;
+        apic.write(register::TIMER_COUNT, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
+    }
+
+    /// Takes back what [`set_timer`] said.
+    pub fn stop_timer() {
+        if let Some(apic) = APIC.get() {
+            apic.write(register::TIMER_COUNT, 0);
+        }
     }
 
     /// Tells the APIC that the interrupt it delivered is dealt with.
@@ -202,4 +279,4 @@ mod on_isle {
 }
 
 #[cfg(target_os = "none")]
-pub use on_isle::{end_of_interrupt, find, send, set_up};
+pub use on_isle::{calibrate, end_of_interrupt, find, send, set_timer, set_up, stop_timer};

@@ -8,8 +8,7 @@ use crate::trap::IST_STACK;
 use crate::{apic, app_memory, crash, features, gdt, heap, kmap, shared};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use hermit_abi::boot::BootInfo;
 use spin::Once;
 use x86_64::registers::model_specific::GsBase;
@@ -23,6 +22,13 @@ const KERNEL_STACK: u64 = 32 << 10;
 
 /// Set when the IDTs are built.
 static TABLES: AtomicBool = AtomicBool::new(false);
+
+/// What a CPU says about itself; `None` before all are made.
+pub(crate) fn per_cpu(index: usize) -> Option<&'static PerCpu> {
+    let address = CPUS.get()?.get(index)?.data as *const PerCpu;
+    // SAFETY: made by `make_cpu` for good; what other CPUs look at is atomic.
+    Some(unsafe { &*address })
+}
 
 /// Every CPU's own data, by index: addresses, since each belongs to its CPU alone.
 static CPUS: Once<Vec<CpuAddress>> = Once::new();
@@ -64,6 +70,9 @@ pub(crate) extern "C" fn start_cpu(boot: *const BootInfo, index: usize, root: u6
     unsafe { load(this.data as *mut PerCpu) }
     idt::load_final();
     apic::set_up();
+    if index == 0 {
+        apic::calibrate();
+    }
     // SAFETY: the stack is this CPU's own and mapped for good; the boot stack holds nothing that is needed.
     unsafe {
         core::arch::asm!(
@@ -118,7 +127,11 @@ fn make_cpu(index: usize, shared: &'static hermit_abi::cpu::Cpu, root: u64) -> O
         rsp0: core::ptr::null_mut(),
         index,
         shared,
-        root: Cell::new(root),
+        root: AtomicU64::new(root),
+        in_user: AtomicBool::new(false),
+        flushed: AtomicU64::new(0),
+        timer_expired: AtomicBool::new(false),
+        finished: AtomicPtr::new(core::ptr::null_mut()),
         gdt: [0; gdt::ENTRIES],
         tss: TaskStateSegment::new(),
     }));

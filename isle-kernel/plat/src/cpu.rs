@@ -2,9 +2,9 @@
 
 //! What a CPU knows about itself, and how it waits.
 
+use crate::flow::Flow;
 use crate::gdt;
-use core::cell::Cell;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use hermit_abi::cpu::{state, Cpu};
 use x86_64::structures::tss::TaskStateSegment;
 
@@ -23,8 +23,16 @@ pub struct PerCpu {
     pub(crate) rsp0: *mut u64,
     pub(crate) index: usize,
     pub(crate) shared: &'static Cpu,
-    /// Physical address of the PML4 that is loaded.
-    pub(crate) root: Cell<u64>,
+    /// Physical address of the PML4 that is loaded. Only this CPU writes it.
+    pub(crate) root: AtomicU64,
+    /// Ring 3 runs, or is about to. Only this CPU writes it; see `tlb.rs`.
+    pub(crate) in_user: AtomicBool,
+    /// Up to which change of its page table this CPU has forgotten what was. Only this CPU writes it.
+    pub(crate) flushed: AtomicU64,
+    /// This CPU's timer has interrupted it.
+    pub(crate) timer_expired: AtomicBool,
+    /// A flow that this CPU has left for good and still has to free.
+    pub(crate) finished: AtomicPtr<Flow>,
     pub(crate) gdt: [u64; gdt::ENTRIES],
     pub(crate) tss: TaskStateSegment,
 }
@@ -35,6 +43,20 @@ impl PerCpu {
     /// This CPU's number in the isle.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Where the stack of the kernel is while in ring 3.
+    #[cfg(target_os = "none")]
+    pub(crate) fn kernel_rsp(&self) -> u64 {
+        // SAFETY: assembly changes it on this CPU only, which is not there now.
+        unsafe { (&raw const self.kernel_rsp).read_volatile() }
+    }
+
+    /// One past the context that ring 3 ran in last.
+    #[cfg(target_os = "none")]
+    pub(crate) fn user_top(&self) -> u64 {
+        // SAFETY: as for `kernel_rsp`.
+        unsafe { (&raw const self.user_top).read_volatile() }
     }
 
     /// What this CPU tells Linux about itself.
@@ -57,9 +79,18 @@ pub fn set_ready() {
 ///
 /// # Panics
 ///
-/// On the host, and before the CPU is set up.
+/// On the host.
+#[cfg(not(target_os = "none"))]
 pub fn current() -> &'static PerCpu {
-    try_current().expect("per-CPU data is set up first")
+    unreachable!("no CPU is an isle's")
+}
+
+/// The number of the CPU this runs on; 0 on the host.
+pub fn index() -> usize {
+    #[cfg(target_os = "none")]
+    return current().index;
+    #[cfg(not(target_os = "none"))]
+    0
 }
 
 #[cfg(not(target_os = "none"))]
@@ -95,6 +126,17 @@ mod on_isle {
     use super::{state, Ordering, PerCpu};
     use x86_64::registers::model_specific::GsBase;
 
+    /// The CPU this runs on. Only once it is set up.
+    pub fn current() -> &'static PerCpu {
+        let pointer: *const PerCpu;
+        // SAFETY: all but the very first code of a CPU runs with the GS base set; `PerCpu::this` never changes. Asked
+        // for anew each time: a task may go on on another CPU.
+        unsafe {
+            core::arch::asm!("mov {}, gs:[0]", out(reg) pointer, options(nostack, preserves_flags));
+            &*pointer
+        }
+    }
+
     /// The CPU this runs on; `None` before it is set up.
     pub fn try_current() -> Option<&'static PerCpu> {
         // Not by `gs:0`, which would fault before the base is set.
@@ -122,25 +164,13 @@ mod on_isle {
     /// Tells Linux that this CPU is done, and stops for good.
     pub fn halt() -> ! {
         x86_64::instructions::interrupts::disable();
+        crate::features::end_machine_check();
         if let Some(cpu) = try_current() {
             cpu.shared.state.store(state::HALTED, Ordering::SeqCst);
         }
         loop {
             // SAFETY: interrupts are off, so nothing follows.
             unsafe { core::arch::asm!("cli", "hlt", options(nomem, nostack)) }
-        }
-    }
-
-    /// Makes a page table the current one unless it is.
-    ///
-    /// # Safety
-    ///
-    /// `root` is a PML4 whose upper half is the kernel's.
-    pub(crate) unsafe fn load_root(root: u64) {
-        let cpu = super::current();
-        if cpu.root.replace(root) != root {
-            // SAFETY: the caller vouches for the table; the kernel's half is the same.
-            unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack)) }
         }
     }
 }

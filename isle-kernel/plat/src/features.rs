@@ -5,6 +5,9 @@
 //! INIT resets CR0, CR4 and EFER but leaves what Linux had in PAT, XCR0, STAR, LSTAR, FMASK, SYSENTER_*, TSC_AUX,
 //! SPEC_CTRL, XSS and PKRU (SDM vol. 3, table 10-1). The time stamp counter and TSC_ADJUST are Linux's: never written.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use raw_cpuid::CpuId;
 use spin::Once;
 
@@ -20,11 +23,16 @@ pub struct Features {
     /// What XCR0 is set to.
     pub xcr0: u64,
     pub fsgsbase: bool,
+    /// REP STOSB and REP MOVSB are fast.
+    pub erms: bool,
     pub smep: bool,
     pub smap: bool,
     pub umip: bool,
     pub rdtscp: bool,
     pub spec_ctrl: bool,
+    pub mca: bool,
+    /// Split locks can be made to fault.
+    pub split_lock: bool,
     /// Corrected machine checks raise an interrupt, with an entry of its own in the local APIC.
     pub cmci: bool,
     /// CPUID.1:EDX, which is AT_HWCAP.
@@ -59,12 +67,15 @@ fn detect() -> Features {
         xsave: basic.as_ref().is_some_and(|f| f.has_xsave()),
         xsaves: state.is_some_and(|s| s.has_xsaves_xrstors()),
         xcr0,
+        erms: extended.as_ref().is_some_and(|f| f.has_rep_movsb_stosb()),
         fsgsbase: extended.as_ref().is_some_and(|f| f.has_fsgsbase()),
         smep: extended.as_ref().is_some_and(|f| f.has_smep()),
         smap: extended.as_ref().is_some_and(|f| f.has_smap()),
         umip: extended.as_ref().is_some_and(|f| f.has_umip()),
         rdtscp: more.is_some_and(|f| f.has_rdtscp()),
         spec_ctrl: (has7 && leaf(7, 0).edx & (1 << 26) != 0) || has_amd_spec_ctrl(),
+        mca: basic.as_ref().is_some_and(|f| f.has_mca()),
+        split_lock: has7 && leaf(7, 0).edx & (1 << 30) != 0 && has_split_lock_detection(),
         cmci: basic.as_ref().is_some_and(|f| f.has_mca()) && has_cmci(),
         hwcap: leaf(1, 0).edx,
     }
@@ -74,6 +85,18 @@ fn detect() -> Features {
 fn has_amd_spec_ctrl() -> bool {
     let leaf = |leaf| raw_cpuid::native_cpuid::cpuid_count(leaf, 0);
     leaf(0x8000_0000).eax >= 0x8000_0008 && leaf(0x8000_0008).ebx & (0b11 << 14) != 0
+}
+
+/// IA32_CORE_CAPABILITIES, bit 5 (SDM vol. 4). The CPU has to have that register.
+fn has_split_lock_detection() -> bool {
+    #[cfg(target_os = "none")]
+    {
+        // SAFETY: CPUID says that the register is there.
+        let capabilities = unsafe { x86_64::registers::model_specific::Msr::new(0xcf).read() };
+        capabilities & (1 << 5) != 0
+    }
+    #[cfg(not(target_os = "none"))]
+    false
 }
 
 /// IA32_MCG_CAP.MCG_CMCI_P (SDM vol. 3, 16.3.1.1). The CPU has to have MCA.
@@ -86,6 +109,62 @@ fn has_cmci() -> bool {
     }
     #[cfg(not(target_os = "none"))]
     false
+}
+
+/// What /proc/cpuinfo says of each CPU (proc_cpuinfo(5)); of the flags those that programs look for.
+pub fn model() -> String {
+    let id = CpuId::new();
+    let vendor = id.get_vendor_info();
+    let brand = id.get_processor_brand_string();
+    let mut flags = Vec::new();
+    let mut signature = (0, 0, 0);
+    if let Some(f) = id.get_feature_info() {
+        signature = (f.family_id(), f.model_id(), f.stepping_id());
+        let all = [
+            (f.has_fpu(), "fpu"),
+            (f.has_tsc(), "tsc"),
+            (f.has_cmov(), "cmov"),
+            (f.has_mmx(), "mmx"),
+            (f.has_fxsave_fxstor(), "fxsr"),
+            (f.has_sse(), "sse"),
+            (f.has_sse2(), "sse2"),
+            (f.has_sse3(), "pni"),
+            (f.has_ssse3(), "ssse3"),
+            (f.has_sse41(), "sse4_1"),
+            (f.has_sse42(), "sse4_2"),
+            (f.has_popcnt(), "popcnt"),
+            (f.has_aesni(), "aes"),
+            (f.has_pclmulqdq(), "pclmulqdq"),
+            (f.has_xsave(), "xsave"),
+            (f.has_avx(), "avx"),
+            (f.has_f16c(), "f16c"),
+            (f.has_fma(), "fma"),
+            (f.has_rdrand(), "rdrand"),
+        ];
+        flags.extend(all.iter().filter(|(on, _)| *on).map(|(_, name)| *name));
+    }
+    if let Some(f) = id.get_extended_feature_info() {
+        let all = [
+            (f.has_fsgsbase(), "fsgsbase"),
+            (f.has_bmi1(), "bmi1"),
+            (f.has_avx2(), "avx2"),
+            (f.has_bmi2(), "bmi2"),
+            (f.has_rep_movsb_stosb(), "erms"),
+            (f.has_avx512f(), "avx512f"),
+            (f.has_rdseed(), "rdseed"),
+            (f.has_adx(), "adx"),
+            (f.has_sha(), "sha_ni"),
+        ];
+        flags.extend(all.iter().filter(|(on, _)| *on).map(|(_, name)| *name));
+    }
+    let mhz = crate::shared::try_get().map_or(0, |s| s.boot.tsc_khz) / 1000;
+    let (family, model, stepping) = signature;
+    format!(
+        "vendor_id\t: {}\ncpu family\t: {family}\nmodel\t\t: {model}\nmodel name\t: {}\nstepping\t: {stepping}\ncpu MHz\t\t: {mhz}.000\nflags\t\t: {}\n",
+        vendor.as_ref().map_or("unknown", |v| v.as_str()),
+        brand.as_ref().map_or("unknown", |b| b.as_str().trim()),
+        flags.join(" ")
+    )
 }
 
 /// AT_HWCAP and AT_HWCAP2 of applications.
@@ -101,6 +180,17 @@ pub fn forbid_user_access() {
     if get().smap {
         // SAFETY: the CPU has the instruction; the kernel never accesses pages of ring 3.
         unsafe { core::arch::asm!("clac", options(nomem, nostack)) }
+    }
+}
+
+/// Says that the machine check that is being dealt with is over: INIT doesn't, and with this left set, the next one
+/// on this CPU would shut the machine down.
+#[cfg(target_os = "none")]
+pub fn end_machine_check() {
+    const MCG_STATUS: u32 = 0x17a;
+    if FEATURES.get().is_some_and(|f| f.mca) {
+        // SAFETY: the register comes with MCA.
+        unsafe { x86_64::registers::model_specific::Msr::new(MCG_STATUS).write(0) }
     }
 }
 
@@ -121,6 +211,8 @@ mod set {
     const SYSENTER_CS: u32 = 0x174;
     const SPEC_CTRL: u32 = 0x48;
     const XSS: u32 = 0xda0;
+    const TEST_CTRL: u32 = 0x33;
+    const DEBUGCTL: u32 = 0x1d9;
     const FS_BASE: u32 = 0xc000_0100;
     const KERNEL_GS_BASE: u32 = 0xc000_0102;
 
@@ -185,6 +277,12 @@ mod set {
             }
             if features.xsaves {
                 Msr::new(XSS).write(0);
+            }
+            // Linux lets split and bus locks fault, to warn of them.
+            Msr::new(DEBUGCTL).write(0);
+            if features.split_lock {
+                let value = Msr::new(TEST_CTRL).read();
+                Msr::new(TEST_CTRL).write(value & !(1 << 29));
             }
             if features.xsave {
                 core::arch::asm!(

@@ -3,11 +3,12 @@
 //! Mappings of the kernel besides image and direct map: stacks with guard pages, and the APIC.
 //!
 //! They lie in one PML4 entry of their own, made on CPU 0 before other CPUs look and before there is
-//! an application, so every page table shares them.
+//! an application, so every page table shares them. Nothing is ever unmapped: no CPU has to forget anything.
 
 use crate::phys::{to_phys, to_virt};
 use alloc::alloc::{alloc_zeroed, Layout};
 use core::sync::atomic::{AtomicU64, Ordering};
+use spin::Mutex;
 
 /// PML4 entry 384.
 const START: u64 = 0xffff_c000_0000_0000;
@@ -24,6 +25,8 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 static NEXT: AtomicU64 = AtomicU64::new(START);
 static ROOT: AtomicU64 = AtomicU64::new(0);
+/// Held while the tables of the region are changed.
+static CHANGES: Mutex<()> = Mutex::new(());
 
 /// Remembers the kernel's page table.
 pub fn init(root: u64) {
@@ -44,10 +47,11 @@ fn page() -> Option<u64> {
 
 /// Maps one page of the kernel's own region.
 fn map(virt: u64, entry: u64) -> Option<()> {
+    let _changes = CHANGES.lock();
     let mut table = root();
     for level in [39, 30, 21] {
         let slot = to_virt::<u64>(table + ((virt >> level) & 511) * 8);
-        // SAFETY: tables are whole pages of the direct map, and only CPU 0 changes them, at boot.
+        // SAFETY: tables are whole pages of the direct map, and the lock lets only one CPU change them.
         unsafe {
             if *slot & PRESENT == 0 {
                 *slot = page()? | PRESENT | WRITABLE;
@@ -74,7 +78,6 @@ pub fn map_device_page(physical: u64) -> Option<u64> {
 
 /// Maps a new stack below which and above which nothing is mapped; returns its top, which is a
 /// multiple of `len` (a power of two, at most 32 KiB) above an address that is one too.
-/// Only at boot, on CPU 0.
 pub fn map_stack(len: u64) -> Option<u64> {
     debug_assert!(len.is_power_of_two() && len <= STEP / 2);
     let start = reserve(2 * len) + len;

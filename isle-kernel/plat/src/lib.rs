@@ -8,6 +8,9 @@
 //! | [`cpu`], `features`, `gdt`, `idt`, `trap` | per-CPU state, control registers, descriptor tables, exceptions |
 //! | [`apic`] | local APIC: kicks, doorbells, end of interrupt |
 //! | [`user`] | ring 3: a context that runs until a system call, an exception or an interrupt |
+//! | [`fpu`] | the extended state of ring 3 |
+//! | [`flow`] | kernel stacks, and going on with another one |
+//! | [`tlb`] | page tables that several CPUs run on |
 //! | [`paging`] | page tables of applications, made of kernel memory, mapping application memory |
 //! | `kmap`, `heap`, `phys` | the kernel's own memory |
 //! | [`app_memory`] | copying to and from application memory by pool offset |
@@ -31,6 +34,8 @@ pub mod crash;
 #[cfg(target_os = "none")]
 mod entry;
 mod features;
+pub mod flow;
+pub mod fpu;
 // The host tests a part of it.
 #[cfg_attr(not(target_os = "none"), allow(dead_code))]
 mod gdt;
@@ -48,12 +53,14 @@ pub mod random;
 pub mod selftest;
 pub mod shared;
 pub mod time;
+pub mod tlb;
 #[cfg(target_os = "none")]
 mod trampoline;
 #[cfg_attr(not(target_os = "none"), allow(dead_code))]
 mod trap;
 pub mod user;
 
+pub use features::model as cpu_model;
 pub use hermit_abi as abi;
 
 #[cfg(target_os = "none")]

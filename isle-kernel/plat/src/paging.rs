@@ -10,7 +10,9 @@
 mod table;
 
 use crate::app_memory;
+use crate::tlb::{self, Root};
 use crate::user::END;
+use alloc::sync::Arc;
 use table::{is_large, is_present_table, leaf, page_of, span, Table, ENTRIES};
 
 /// A page's size.
@@ -71,7 +73,10 @@ pub enum MapError {
 /// A page table for ring 3.
 pub struct AddressSpace {
     root: Table,
+    shared: Arc<Root>,
     tables: usize,
+    /// Tables that some CPU may still remember, chained.
+    retired: Option<Table>,
 }
 
 impl AddressSpace {
@@ -80,30 +85,17 @@ impl AddressSpace {
         let root = Table::new()?;
         #[cfg(target_os = "none")]
         root.share_upper_half(crate::kmap::root());
-        Some(Self { root, tables: 1 })
+        Some(Self { root, shared: Arc::new(Root::new(root.physical())), tables: 1, retired: None })
+    }
+
+    /// What CPUs that run on it share.
+    pub fn root(&self) -> &Arc<Root> {
+        &self.shared
     }
 
     /// Page tables in use.
     pub fn tables(&self) -> usize {
         self.tables
-    }
-
-    /// Makes this the current page table.
-    pub fn activate(&self) {
-        // SAFETY: the upper half is the kernel's.
-        #[cfg(target_os = "none")]
-        unsafe {
-            crate::cpu::load_root(self.root.physical());
-        }
-    }
-
-    /// Makes no application's page table the current one.
-    pub fn deactivate() {
-        // SAFETY: the kernel's own page table.
-        #[cfg(target_os = "none")]
-        unsafe {
-            crate::cpu::load_root(crate::kmap::root());
-        }
     }
 
     /// Maps a page where nothing is mapped.
@@ -176,13 +168,22 @@ impl AddressSpace {
         None
     }
 
-    /// Unmaps all pages from `start` to `end` and hands each of them to `freed`. Needs memory only
-    /// where a range begins or ends within a large page.
+    /// Unmaps all pages from `start` to `end` and hands each of them to `freed`, when no CPU can use it any more.
+    /// Needs memory only where a range begins or ends within a large page.
     pub fn unmap(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) -> Result<(), MapError> {
         let end = self.prepare(start, end)?;
+        if self.shared.is_shared() {
+            let mut at = start;
+            while let Some((virt, page)) = self.next_page(at, end) {
+                self.update(virt, page.size, table::leaving);
+                at = virt + page.size.bytes();
+            }
+            self.flush(start, end);
+        }
         let root = self.root;
         self.clear(root, 3, 0, start, end, freed);
         self.flush(start, end);
+        self.reap();
         Ok(())
     }
 
@@ -243,22 +244,35 @@ impl AddressSpace {
     }
 
     fn replace(&mut self, virt: u64, page: Page, prot: Prot) {
-        let Some((physical, _)) = app_memory::get().physical(page.offset) else {
-            return;
-        };
+        if let Some((physical, _)) = app_memory::get().physical(page.offset) {
+            self.update(virt, page.size, |_| leaf(physical, page.size, prot));
+        }
+    }
+
+    /// Changes the entry of a page that is mapped.
+    fn update(&mut self, virt: u64, size: Size, new: impl Fn(u64) -> u64) {
         let directory = self.directory(virt);
-        let entry = leaf(physical, page.size, prot);
-        match page.size {
-            Size::Large => directory.set(table::index(virt, 1), entry),
-            Size::Small => {
-                if let Some(table) = table::child(directory.get(table::index(virt, 1))) {
-                    table.set(table::index(virt, 0), entry);
-                }
+        let (table, level) = match size {
+            Size::Large => (Some(directory), 1),
+            Size::Small => (table::child(directory.get(table::index(virt, 1))), 0),
+        };
+        if let Some(table) = table {
+            let index = table::index(virt, level);
+            table.set(index, new(table.get(index)));
+        }
+    }
+
+    /// Frees tables that no CPU can remember.
+    fn reap(&mut self) {
+        if self.retired.is_some() && self.shared.is_settled() {
+            while let Some(table) = self.retired {
+                self.retired = table.next();
+                table.free();
             }
         }
     }
 
-    /// Clears what is within the range below one table; frees tables whose whole span is cleared.
+    /// Clears what is within the range below one table; retires tables whose whole span is cleared.
     fn clear(&mut self, table: Table, level: u32, base: u64, start: u64, end: u64, freed: &mut dyn FnMut(Page)) {
         let first = (start.saturating_sub(base) / span(level)) as usize;
         for index in first..ENTRIES {
@@ -276,7 +290,8 @@ impl AddressSpace {
                 self.clear(child, level - 1, low, start, end, freed);
                 if start <= low && high <= end {
                     table.set(index, 0);
-                    child.free();
+                    child.set_next(self.retired);
+                    self.retired = Some(child);
                     self.tables -= 1;
                 }
             } else if let Some(page) = page_of(entry, level) {
@@ -286,32 +301,20 @@ impl AddressSpace {
         }
     }
 
-    /// Forgets what the processor remembers of a range, if it runs on this page table.
+    /// Makes CPUs forget what they remember of a range.
     fn flush(&self, start: u64, end: u64) {
-        #[cfg(target_os = "none")]
-        {
-            if crate::cpu::current().root.get() != self.root.physical() {
-                return;
-            }
-            if end.saturating_sub(start) > 64 * 4096 {
-                x86_64::instructions::tlb::flush_all();
-            } else {
-                for virt in (start..end).step_by(4096) {
-                    x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(virt));
-                }
-            }
-        }
-        #[cfg(not(target_os = "none"))]
-        let _ = (start, end);
+        self.shared.changed(start, end);
     }
 }
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
-        Self::deactivate();
+        tlb::leave();
+        self.shared.wait_until_unused();
         let root = self.root;
         // END isn't a multiple of a table's span; 1 << 47 is.
         self.clear(root, 3, 0, 0, 1 << 47, &mut |_| {});
+        self.reap();
         self.root.free();
     }
 }

@@ -16,6 +16,17 @@ pub fn ticks_to_ns(ticks: u64, khz: u32) -> u64 {
     u64::try_from(ns).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds of so many ticks of the time stamp counter.
+pub fn to_ns(ticks: u64) -> u64 {
+    ticks_to_ns(ticks, shared::try_get().map_or(0, |s| s.boot.tsc_khz))
+}
+
+/// Ticks of the time stamp counter in so many nanoseconds.
+pub fn from_ns(ns: u64) -> u64 {
+    let khz = shared::try_get().map_or(0, |s| s.boot.tsc_khz);
+    u64::try_from(u128::from(ns) * u128::from(khz) / 1_000_000).unwrap_or(u64::MAX)
+}
+
 /// Nanoseconds since Linux read its clocks for this isle.
 pub fn since_boot_ns() -> u64 {
     let Some(shared) = shared::try_get() else {

@@ -2,7 +2,7 @@
 
 //! Ways into the kernel: exceptions, interrupts, system calls.
 //!
-//! From ring 3 all of them end as the return of `enter_user` in [`crate::user`]: the stack of ring 0
+//! From ring 3 all but system calls, which go on if they can, end as the return of `enter_user` in [`crate::user`]: the stack of ring 0
 //! (TSS.RSP0) is the end of the application's [`Context`], so the processor and
 //! the stubs push the registers right where they belong. From ring 0 they run on the current stack, which must be an
 //! interrupt while idling or a bug. Debug exception, NMI, double fault and machine check
@@ -94,7 +94,9 @@ mod on_isle {
         push_registers
         cld
         mov rsp, gs:[8]
+    trap_leave:
         xor ebp, ebp
+        add rsp, 8
         pop r15
         pop r14
         pop r13
@@ -164,7 +166,8 @@ mod on_isle {
         push 18
         jmp trap_common
 
-        /* SYSCALL: rcx = rip, r11 = rflags, interrupts off by FMASK. */
+        /* SYSCALL: rcx = rip, r11 = rflags, interrupts and direction flag off by FMASK. The system call is made right here;
+           whatever happens meanwhile, r12 knows the stack. */
         .balign 16
     trap_syscall:
         swapgs
@@ -177,9 +180,26 @@ mod on_isle {
         push rcx
         push 0
         push {syscall_vector}
-        jmp trap_from_user
+        push_registers
+        mov rbx, rsp
+        mov rdi, rsp
+        mov r12, gs:[8]
+        mov rsp, r12
+        mov rsi, [r12]
+        xor ebp, ebp
+        call {syscall_entry}
+        test al, al
+        jz 4f
+        mov rsp, rbx
+        pop_registers
+        mov rsp, [rsp + 40]
+        swapgs
+        sysretq
+    4:
+        mov rsp, r12
+        jmp trap_leave
 
-        /* enter_user(rdi: context, rsi: by SYSRET?) */
+        /* enter_user(rdi: context, rsi: by SYSRET?, rdx: for syscall_entry) */
         .balign 16
     enter_user:
         push rbx
@@ -188,6 +208,7 @@ mod on_isle {
         push r13
         push r14
         push r15
+        push rdx
         mov gs:[8], rsp
         lea rax, [rdi + {context_len}]
         mov gs:[16], rax
@@ -214,6 +235,7 @@ mod on_isle {
         user_code = const gdt::USER_CODE,
         syscall_vector = const SYSCALL_VECTOR,
         context_len = const core::mem::size_of::<Context>(),
+        syscall_entry = sym crate::user::syscall_entry,
     );
 
     extern "C" {
@@ -221,8 +243,8 @@ mod on_isle {
         static trap_syscall: u8;
         static trap_early_ignore: u8;
         static trap_early_fatal: u8;
-        /// Runs ring 3 until it comes back. With `sysret` RCX and R11 must equal RIP and RFLAGS.
-        pub fn enter_user(context: *mut Context, sysret: u64);
+        /// Runs ring 3 until it comes back for good. With `sysret` RCX and R11 must equal RIP and RFLAGS.
+        pub fn enter_user(context: *mut Context, sysret: u64, calls: *mut ());
     }
 
     /// Address of the stub of a vector.
@@ -295,7 +317,7 @@ mod on_host {
     /// # Safety
     ///
     /// None needed.
-    pub unsafe fn enter_user(_: *mut super::Context, _: u64) {
+    pub unsafe fn enter_user(_: *mut super::Context, _: u64, _: *mut ()) {
         unimplemented!("ring 3 on the host")
     }
 

@@ -2,7 +2,7 @@
 
 //! Ring 3: a context that runs until it needs the kernel.
 
-use crate::paging::AddressSpace;
+use crate::tlb::Root;
 use crate::trap;
 use crate::{cpu, gdt};
 
@@ -14,6 +14,8 @@ pub const END: u64 = 0x0000_7fff_ffff_f000;
 const USER_FLAGS: u64 = 0x0025_4dd5;
 /// Always set: bit 1 and IF.
 const FIXED_FLAGS: u64 = 0x202;
+/// Flags that a signal's handler begins without: TF, DF, RF.
+const HANDLER_FLAGS: u64 = 0x1_0500;
 /// Flags that SYSRET doesn't restore as IRET does: TF, RF.
 const IRET_FLAGS: u64 = 0x1_0100;
 
@@ -47,9 +49,90 @@ pub struct Context {
 
 const _: () = assert!(core::mem::size_of::<Context>() == 176);
 
+/// What runs in ring 3, and makes its system calls.
+pub trait Program {
+    fn context(&mut self) -> &mut Context;
+
+    /// Makes the system call that is in the context; true if ring 3 may go on at once.
+    fn syscall(&mut self) -> bool;
+}
+
+/// Where system calls go while ring 3 runs.
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+struct Calls {
+    program: *mut (),
+    syscall: unsafe fn(*mut ()) -> bool,
+    root: *const Root,
+}
+
+/// Runs ring 3 on a page table until it needs more of the kernel than system calls.
+///
+/// # Panics
+///
+/// If the context isn't [canonical](Context::is_canonical): IRET would fault.
+pub fn run<P: Program>(program: &mut P, root: &Root) -> Exit {
+    unsafe fn syscall<P: Program>(program: *mut ()) -> bool {
+        // SAFETY: `run` passes a pointer to a `P` that nobody else uses meanwhile.
+        unsafe { (*program.cast::<P>()).syscall() }
+    }
+    let program: *mut P = program;
+    // SAFETY: from the reference above. It isn't used again; what follows goes through the pointer.
+    let context: *mut Context = unsafe { (*program).context() };
+    let mut calls = Calls { program: program.cast(), syscall: syscall::<P>, root };
+    // SAFETY: valid, as above.
+    let plain = unsafe {
+        let context = &mut *context;
+        assert!(context.is_canonical());
+        context.cs = gdt::USER_CODE.into();
+        context.ss = gdt::USER_DATA.into();
+        context.rflags = (context.rflags & USER_FLAGS) | FIXED_FLAGS;
+        context.is_plain()
+    };
+    root.activate();
+    #[cfg(target_os = "none")]
+    root.enter();
+    // SAFETY:
+    // 1. selectors, flags and RIP are sane, so neither IRET nor SYSRET faults;
+    // 2. the context stays where it is until ring 3 comes back, and is 16-byte aligned as TSS.RSP0 must be;
+    // 3. the page table maps nothing but application memory to ring 3, which is no Rust object's;
+    // 4. `calls` lives until then as well.
+    unsafe { trap::enter_user(context, plain.into(), (&raw mut calls).cast()) }
+    crate::features::forbid_user_access();
+    #[cfg(target_os = "none")]
+    cpu::current().in_user.store(false, core::sync::atomic::Ordering::Release);
+    // SAFETY: ring 3 has come back.
+    unsafe { (*context).exit() }
+}
+
+/// A system call, on the stack of the `run` that entered ring 3. Returns true if ring 3 goes on by SYSRET.
+#[cfg(target_os = "none")]
+pub(crate) unsafe extern "C" fn syscall_entry(context: *mut Context, calls: *const ()) -> bool {
+    // SMAP is effective: FMASK has cleared AC.
+    let cpu = cpu::current();
+    let kernel_rsp = cpu.kernel_rsp();
+    cpu.in_user.store(false, core::sync::atomic::Ordering::Release);
+    cpu::count(&cpu.shared().syscalls);
+    // SAFETY: `run`, which waits below on this stack, made both; it doesn't use them meanwhile.
+    let (goes_on, plain, root) = unsafe {
+        let Calls { program, syscall, root } = *calls.cast::<Calls>();
+        (syscall(program), (*context).is_plain(), &*root)
+    };
+    // It may be another CPU by now, which knows nothing of this context, or knows another one.
+    let cpu = cpu::current();
+    let known = cpu.user_top() == context as u64 + core::mem::size_of::<Context>() as u64
+        && cpu.kernel_rsp() == kernel_rsp
+        && root.is_loaded();
+    if goes_on && plain && known {
+        root.enter();
+        return true;
+    }
+    false
+}
+
 /// Why ring 3 stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// A system call has been made, and there is more to do.
     Syscall,
     /// An interrupt, already dealt with: look at the orders.
     Interrupt,
@@ -81,43 +164,45 @@ impl Context {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
     }
 
+    /// Goes on at another place: the handler of a signal.
+    pub fn call(&mut self, rip: u64, rsp: u64, args: [u64; 3]) {
+        (self.rip, self.rsp) = (rip, rsp);
+        [self.rdi, self.rsi, self.rdx] = args;
+        self.rax = 0;
+        self.rflags &= !HANDLER_FLAGS;
+    }
+
+    /// Makes the system call again that has just been made.
+    pub fn repeat_syscall(&mut self, number: u64) {
+        self.rax = number;
+        self.rip = self.rip.wrapping_sub(2); // length of SYSCALL
+    }
+
+    /// Selectors of ring 3 as a signal's frame has them: CS, GS, FS, SS.
+    pub fn selectors() -> u64 {
+        u64::from(gdt::USER_CODE) | u64::from(gdt::USER_DATA) << 48
+    }
+
     /// True if the context can be entered.
     pub fn is_canonical(&self) -> bool {
         self.rip < END
     }
 
-    /// Runs ring 3 in `space` until it needs the kernel.
-    ///
-    /// # Panics
-    ///
-    /// If the context isn't [canonical](Self::is_canonical): IRET would fault.
-    pub fn run(&mut self, space: &AddressSpace) -> Exit {
-        assert!(self.is_canonical());
-        self.cs = gdt::USER_CODE.into();
-        self.ss = gdt::USER_DATA.into();
-        self.rflags = (self.rflags & USER_FLAGS) | FIXED_FLAGS;
-        let plain = self.vector == trap::SYSCALL_VECTOR
+    /// True if SYSRET leads back to where the context is: as IRET would, and with nothing that ring 3 mustn't have.
+    fn is_plain(&self) -> bool {
+        self.vector == trap::SYSCALL_VECTOR
             && self.rcx == self.rip
             && self.r11 == self.rflags
-            && self.rflags & IRET_FLAGS == 0;
-        space.activate();
-        // SAFETY:
-        // 1. selectors, flags and RIP are sane, so neither IRET nor SYSRET faults;
-        // 2. the context stays borrowed until ring 3 comes back, and is 16-byte aligned as TSS.RSP0 must be;
-        // 3. `space` maps nothing but application memory to ring 3, which is no Rust object's.
-        unsafe { trap::enter_user(self, plain.into()) }
-        crate::features::forbid_user_access();
-        self.exit()
+            && self.rflags & !USER_FLAGS == FIXED_FLAGS
+            && self.rflags & IRET_FLAGS == 0
+            && self.is_canonical()
     }
 
     #[cfg(target_os = "none")]
     fn exit(&self) -> Exit {
         let shared = cpu::current().shared();
         match self.vector {
-            trap::SYSCALL_VECTOR => {
-                cpu::count(&shared.syscalls);
-                Exit::Syscall
-            }
+            trap::SYSCALL_VECTOR => Exit::Syscall,
             vector @ 0..=31 => {
                 cpu::count(&shared.faults);
                 let address = if vector == 14 { x86_64::registers::control::Cr2::read_raw() } else { 0 };
@@ -187,9 +272,10 @@ mod registers {
         set_gs_base(0);
     }
 
-    /// The FS base of ring 3.
+    /// The FS base of ring 3: whatever WRFSBASE has put there.
     pub fn fs_base() -> u64 {
-        FsBase::read().as_u64()
+        // SAFETY: the register is there on every 64-bit processor.
+        unsafe { FsBase::MSR.read() }
     }
 
     /// Sets the FS base of ring 3; false if it isn't an application's address.
@@ -201,9 +287,10 @@ mod registers {
         good
     }
 
-    /// The GS base of ring 3.
+    /// The GS base of ring 3: whatever WRGSBASE has put there.
     pub fn gs_base() -> u64 {
-        KernelGsBase::read().as_u64()
+        // SAFETY: as for `fs_base`.
+        unsafe { KernelGsBase::MSR.read() }
     }
 
     /// Sets the GS base of ring 3; false if it isn't an application's address.

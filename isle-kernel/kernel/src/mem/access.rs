@@ -3,8 +3,10 @@
 //! The kernel's access to an application's memory: through its page tables and the direct map, never by its addresses,
 //! so that no pointer an application passes can make the kernel fault. Memory is given on the way, as on a touch.
 
+use super::frames::{self, Pinner};
 use super::space::{Access, Fault, Space};
 use crate::errno::Errno;
+use crate::sched::Task;
 use alloc::vec::Vec;
 use hermit_plat::app_memory;
 use hermit_plat::user;
@@ -15,6 +17,68 @@ pub struct Piece {
     /// Pool offset.
     pub offset: u64,
     pub len: u64,
+}
+
+/// The buffers of a forwarded call. Where other threads could give their memory back meanwhile, it is
+/// pinned until this is dropped.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    list: Vec<Piece>,
+    pinner: Option<Pinner>,
+}
+
+impl Pieces {
+    /// None yet, for a call of this thread.
+    pub fn of(task: &Task) -> Self {
+        let pinner = task.process.root.is_shared().then(|| Pinner::Call(task.serial()));
+        Self { list: Vec::new(), pinner }
+    }
+
+    /// One that only the caller knows of.
+    pub fn one(piece: Piece) -> Self {
+        Self { list: Vec::from([piece]), pinner: None }
+    }
+
+    fn add(&mut self, piece: Piece) {
+        if let Some(pinner) = self.pinner {
+            frames::shared().lock().pin(pinner, piece.offset, piece.len);
+        }
+        self.list.push(piece);
+    }
+
+    /// Makes the last one longer.
+    fn extend(&mut self, piece: Piece) {
+        if let Some(pinner) = self.pinner {
+            frames::shared().lock().pin(pinner, piece.offset, piece.len);
+        }
+        if let Some(last) = self.list.last_mut() {
+            last.len += piece.len;
+        }
+    }
+
+    /// Pins them for as long as the proxy of a slot lives.
+    pub fn leave_to(&self, slot: usize) {
+        let mut frames = frames::shared().lock();
+        for piece in &self.list {
+            frames.pin(Pinner::Slot(slot), piece.offset, piece.len);
+        }
+    }
+}
+
+impl core::ops::Deref for Pieces {
+    type Target = [Piece];
+
+    fn deref(&self) -> &[Piece] {
+        &self.list
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(pinner) = self.pinner.filter(|_| !self.list.is_empty()) {
+            frames::shared().lock().release(pinner);
+        }
+    }
 }
 
 /// The address of an element of an array.
@@ -105,6 +169,25 @@ impl Space {
         Ok(u32::from_le_bytes(bytes))
     }
 
+    /// Reads a word at once; EFAULT also if it isn't aligned.
+    pub fn load_u32(&mut self, address: u64) -> Result<u32, Errno> {
+        let piece = self.resolve_word(address, Access::Read)?;
+        app_memory::get().load_u32(piece.offset).map_err(|_| Errno::EFAULT)
+    }
+
+    /// Changes a word atomically; returns what it was.
+    pub fn update_u32(&mut self, address: u64, change: impl FnMut(u32) -> u32) -> Result<u32, Errno> {
+        let piece = self.resolve_word(address, Access::Write)?;
+        app_memory::get().update_u32(piece.offset, change).map_err(|_| Errno::EFAULT)
+    }
+
+    fn resolve_word(&mut self, address: u64, access: Access) -> Result<Piece, Errno> {
+        if !address.is_multiple_of(4) || address >= user::END {
+            return Err(Errno::EFAULT);
+        }
+        self.resolve(address, access)
+    }
+
     /// A number that the application has.
     pub fn read_u64(&mut self, address: u64) -> Result<u64, Errno> {
         let mut bytes = [0; 8];
@@ -166,14 +249,14 @@ impl Space {
         len: u64,
         access: Access,
         max: usize,
-        list: &mut Vec<Piece>,
+        list: &mut Pieces,
     ) -> Result<u64, Errno> {
         let mut held = 0;
         self.walk(address, len, access, |piece| {
             let room = list.len() < max;
-            match list.last_mut() {
-                Some(last) if last.offset + last.len == piece.offset && held > 0 => last.len += piece.len,
-                _ if room => list.push(piece),
+            match list.last() {
+                Some(last) if last.offset + last.len == piece.offset && held > 0 => list.extend(piece),
+                _ if room => list.add(piece),
                 _ => return false,
             }
             held += piece.len;

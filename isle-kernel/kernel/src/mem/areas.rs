@@ -16,6 +16,8 @@ pub enum Kind {
     Heap,
     Stack,
     Mapping,
+    /// The contents of a file.
+    File,
 }
 
 /// A range of addresses with the same permissions.

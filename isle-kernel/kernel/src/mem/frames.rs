@@ -5,8 +5,9 @@
 //! Memory comes in blocks of 2 MiB, each free, wholly used, or cut into small frames. Partly used blocks are
 //! used up first, so that whole ones stay for large pages. All operations take constant time.
 //!
-//! A frame that Linux may still write to, because a forwarded call had not come back when its application
-//! ended, is held back until the application's slot is used again: then the old proxy's mapping is gone.
+//! A frame that Linux may still write to is held back when it is given back: because a forwarded call is on its way, until
+//! that is done; because one had not come back when its application ended, until the application's slot is used again:
+//! then the old proxy's mapping is gone.
 
 use alloc::vec::Vec;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
@@ -42,10 +43,18 @@ pub struct Frames {
     held: Vec<Held>,
 }
 
-/// A range that the proxy of a slot may still write to.
+/// For whom a range is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinner {
+    /// The proxy of a slot may still write to it.
+    Slot(usize),
+    /// The proxy works on a call of the thread with this serial number.
+    Call(u64),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Pin {
-    slot: usize,
+    by: Pinner,
     start: u64,
     end: u64,
 }
@@ -53,7 +62,7 @@ struct Pin {
 /// A frame that was given back while it was pinned.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    slot: usize,
+    by: Pinner,
     offset: u64,
     size: Size,
 }
@@ -102,15 +111,15 @@ impl Frames {
     }
 
     /// From now on frames of a range are held back until [`release`](Self::release).
-    pub fn pin(&mut self, slot: usize, start: u64, len: u64) {
-        self.pinned.push(Pin { slot, start, end: start.saturating_add(len) });
+    pub fn pin(&mut self, by: Pinner, start: u64, len: u64) {
+        self.pinned.push(Pin { by, start, end: start.saturating_add(len) });
     }
 
-    /// Gives back what was held back for a slot.
-    pub fn release(&mut self, slot: usize) {
-        self.pinned.retain(|p| p.slot != slot);
+    /// Gives back what was held back for somebody.
+    pub fn release(&mut self, by: Pinner) {
+        self.pinned.retain(|p| p.by != by);
         for held in core::mem::take(&mut self.held) {
-            if held.slot == slot {
+            if held.by == by {
                 self.give(held.offset, held.size);
             } else {
                 self.held.push(held);
@@ -171,7 +180,7 @@ impl Frames {
     pub fn give(&mut self, offset: u64, size: Size) {
         let end = offset + size.bytes();
         if let Some(pin) = self.pinned.iter().find(|p| p.start < end && offset < p.end) {
-            self.held.push(Held { slot: pin.slot, offset, size });
+            self.held.push(Held { by: pin.by, offset, size });
             return;
         }
         let index = (offset / LARGE_PAGE_SIZE) as u32;
@@ -270,8 +279,8 @@ mod tests {
         let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
         let (a, b) = (frames.take(Size::Small).unwrap(), frames.take(Size::Small).unwrap());
         let large = frames.take(Size::Large).unwrap();
-        frames.pin(3, b + 100, 10);
-        frames.pin(4, large + LARGE_PAGE_SIZE - 1, 5);
+        frames.pin(Pinner::Slot(3), b + 100, 10);
+        frames.pin(Pinner::Call(4), large + LARGE_PAGE_SIZE - 1, 5);
         for offset in [a, b] {
             frames.give(offset, Size::Small);
         }
@@ -279,9 +288,9 @@ mod tests {
         assert_eq!((frames.held(), frames.used()), (LARGE_PAGE_SIZE + PAGE_SIZE, LARGE_PAGE_SIZE + PAGE_SIZE));
         assert_eq!(frames.take(Size::Small), Some(a));
         assert_ne!(frames.take(Size::Small), Some(b), "not while its proxy lives");
-        frames.release(3);
+        frames.release(Pinner::Slot(3));
         assert_eq!(frames.held(), LARGE_PAGE_SIZE);
-        frames.release(4);
+        frames.release(Pinner::Call(4));
         assert_eq!((frames.held(), frames.used()), (0, 2 * PAGE_SIZE));
     }
 

@@ -86,6 +86,45 @@ impl Space {
         (self.resident, self.peak)
     }
 
+    /// As [`fault`](Self::fault), for a space that other threads use as well: while memory is zeroed, they may go on.
+    pub fn fault_in(space: &Mutex<Self>, address: u64, access: Access) -> Result<(), Fault> {
+        let large = address & !(LARGE_PAGE_SIZE - 1);
+        let frames = {
+            let mut this = space.lock();
+            let area = this.areas.find(address).ok_or(Fault::NotMapped)?;
+            let fits = area.start <= large && large + LARGE_PAGE_SIZE <= area.end;
+            let untouched = fits && this.tables.next_page(large, large + LARGE_PAGE_SIZE).is_none();
+            if !untouched || !access.is_allowed(area.prot) {
+                return this.fault(address, access);
+            }
+            this.frames
+        };
+        let Some(offset) = frames.lock().take(Size::Large) else {
+            return space.lock().fault(address, access);
+        };
+        let zeroed = app_memory::get().zero(offset, LARGE_PAGE_SIZE);
+        let mut this = space.lock();
+        // All may be different by now.
+        let area = this.areas.find(address).filter(|a| a.start <= large && large + LARGE_PAGE_SIZE <= a.end);
+        let mapped = match area {
+            Some(area) if zeroed.is_ok() && access.is_allowed(area.prot) => {
+                this.tables.map(large, offset, Size::Large, area.prot).is_ok()
+            }
+            _ => false,
+        };
+        if mapped {
+            this.count(Size::Large);
+            return Ok(());
+        }
+        frames.lock().give(offset, Size::Large);
+        this.fault(address, access)
+    }
+
+    fn count(&mut self, size: Size) {
+        self.resident += size.bytes();
+        self.peak = self.peak.max(self.resident);
+    }
+
     /// Makes an address accessible if it may be.
     pub fn fault(&mut self, address: u64, access: Access) -> Result<(), Fault> {
         let area = self.areas.find(address).ok_or(Fault::NotMapped)?;
@@ -139,8 +178,7 @@ impl Space {
         let zeroed = app_memory::get().zero(offset, size.bytes()).map_err(|_| MapError::Invalid);
         let result = zeroed.and_then(|()| self.tables.map(virt, offset, size, prot));
         if result.is_ok() {
-            self.resident += size.bytes();
-            self.peak = self.peak.max(self.resident);
+            self.count(size);
         } else {
             self.frames.lock().give(offset, size);
         }
@@ -279,12 +317,19 @@ impl Space {
     }
 }
 
-impl Drop for Space {
-    fn drop(&mut self) {
-        AddressSpace::deactivate();
+impl Space {
+    /// Gives everything back.
+    pub fn clear(&mut self) {
         if self.discard(0, user::END).is_err() || self.resident != 0 {
             log::error!("{} bytes of application memory were not given back", self.resident);
         }
+        self.areas = Areas::default();
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mem::access::Piece;
+use crate::mem::access::Pieces;
 use std::sync::MutexGuard;
 
 const MIB: u64 = 1 << 20;
@@ -65,12 +66,12 @@ fn pieces_join_and_stop() {
     let _world = world();
     let mut s = Space::new().unwrap();
     s.map(area(MIB, MIB + 3 * 4096)).unwrap();
-    let mut list = Vec::new();
+    let mut list = Pieces::default();
     let held = s.pieces(MIB + 1, 3 * 4096, Access::Write, 24, &mut list).unwrap();
     assert_eq!(held, 3 * 4096 - 1);
     assert_eq!(list.iter().map(|p: &Piece| p.len).sum::<u64>(), held);
     assert!(list.len() <= 3);
-    let mut short = Vec::new();
+    let mut short = Pieces::default();
     assert!(s.pieces(MIB, 3 * 4096, Access::Write, 1, &mut short).unwrap() >= 4096);
     assert_eq!(short.len(), 1);
 }

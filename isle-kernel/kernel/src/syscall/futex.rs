@@ -1,47 +1,99 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! futex(2) of an application with one thread: nobody is there to wake or to be woken.
+//! futex(2). Those with priority inheritance aren't offered: C libraries find out by ENOSYS, and say ENOTSUP.
 
 use super::{time, Outcome};
 use crate::errno::Errno;
-use crate::process::Process;
+use crate::sched::Woken;
+use crate::thread::Thread;
 use hermit_plat::time::{monotonic_ns, realtime_ns};
 use linux_raw_sys::general as nr;
 
-pub fn futex(p: &mut Process, [address, operation, value, timeout, ..]: [u64; 6]) -> Outcome {
+pub fn futex(t: &mut Thread, [address, operation, value, timeout, address2, value3]: [u64; 6]) -> Outcome {
     let operation = operation as u32;
     let realtime = operation & nr::FUTEX_CLOCK_REALTIME != 0;
-    if address % 4 != 0 {
-        return Err(Errno::EINVAL.into());
+    let command = operation & !(nr::FUTEX_PRIVATE_FLAG | nr::FUTEX_CLOCK_REALTIME);
+    if realtime && !matches!(command, nr::FUTEX_WAIT | nr::FUTEX_WAIT_BITSET) {
+        return Err(Errno::ENOSYS.into());
     }
-    match operation & !(nr::FUTEX_PRIVATE_FLAG | nr::FUTEX_CLOCK_REALTIME) {
+    let known = [
+        nr::FUTEX_WAIT,
+        nr::FUTEX_WAIT_BITSET,
+        nr::FUTEX_WAKE,
+        nr::FUTEX_WAKE_BITSET,
+        nr::FUTEX_REQUEUE,
+        nr::FUTEX_CMP_REQUEUE,
+        nr::FUTEX_WAKE_OP,
+    ];
+    if !known.contains(&command) {
+        return Err(Errno::ENOSYS.into());
+    }
+    check(address)?;
+    if operation & nr::FUTEX_PRIVATE_FLAG == 0 {
+        // One that may be shared is looked up by what is there (futex(2)).
+        t.space().load_u32(address)?;
+    }
+    let (value, value2, bits) = (value as u32, timeout as u32, value3 as u32);
+    let futexes = &t.process.futexes;
+    match command {
         nr::FUTEX_WAIT => {
             let deadline = match timeout {
                 0 => None,
-                at => Some(monotonic_ns().saturating_add(time::read_timespec(p, at)?)),
+                at => Some(monotonic_ns().saturating_add(time::read_timespec(t, at)?)),
             };
-            wait(p, address, value as u32, deadline)
+            wait(t, address, value, u32::MAX, deadline)
         }
         nr::FUTEX_WAIT_BITSET => {
             let deadline = match timeout {
                 0 => None,
                 at => {
-                    let at = time::read_timespec(p, at)?;
+                    let at = time::read_timespec(t, at)?;
                     let now = if realtime { realtime_ns() } else { monotonic_ns() };
                     Some(monotonic_ns().saturating_add(at.saturating_sub(now)))
                 }
             };
-            wait(p, address, value as u32, deadline)
+            if bits == 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            wait(t, address, value, bits, deadline)
         }
-        nr::FUTEX_WAKE | nr::FUTEX_WAKE_BITSET | nr::FUTEX_REQUEUE => Ok(0),
-        _ => Err(Errno::ENOSYS.into()),
+        nr::FUTEX_WAKE => Ok(futexes.wake(address, value.max(1), u32::MAX).into()),
+        nr::FUTEX_WAKE_BITSET if bits == 0 => Err(Errno::EINVAL.into()),
+        nr::FUTEX_WAKE_BITSET => Ok(futexes.wake(address, value.max(1), bits).into()),
+        nr::FUTEX_WAKE_OP => {
+            check(address2)?;
+            let counts = (value.max(1), value2.max(1));
+            Ok(futexes.wake_op(&t.process.space, (address, address2), counts, value3 as u32)?.into())
+        }
+        _ => {
+            check(address2)?;
+            if (value as i32) < 0 || (value2 as i32) < 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            let expected = (command == nr::FUTEX_CMP_REQUEUE).then_some(value3 as u32);
+            let counts = (value, value2);
+            let (woken, moved) = futexes.requeue(&t.process.space, (address, address2), counts, expected)?;
+            Ok((woken + moved).into())
+        }
     }
 }
 
-fn wait(p: &mut Process, address: u64, value: u32, deadline: Option<u64>) -> Outcome {
-    if p.space.read_u32(address)? != value {
-        return Err(Errno::EAGAIN.into());
+fn check(address: u64) -> Result<(), Errno> {
+    match address {
+        a if a % 4 != 0 => Err(Errno::EINVAL),
+        a if a >= hermit_plat::user::END => Err(Errno::EFAULT),
+        _ => Ok(()),
     }
-    p.link.wait_until(p.deadly(), deadline, || false)?;
-    Err(Errno::ETIMEDOUT.into())
+}
+
+fn wait(t: &mut Thread, address: u64, value: u32, bits: u32, deadline: Option<u64>) -> Outcome {
+    match t.process.futexes.wait(&t.process.space, &t.task, address, value, bits, deadline)? {
+        Woken::Ready => Ok(0),
+        Woken::TimedOut => Err(Errno::ETIMEDOUT.into()),
+        Woken::Interrupted => {
+            t.check_end()?;
+            // With a timeout the time that is left would have to be known.
+            Err(if deadline.is_some() { Errno::EINTR.into() } else { crate::errno::Fail::Restart })
+        }
+    }
 }

@@ -2,10 +2,10 @@
 
 //! What the isle says about itself: names, limits, usage, random bytes.
 
-use super::{time, Outcome};
+use super::Outcome;
 use crate::errno::Errno;
 use crate::mem::STACK_LEN;
-use crate::process::Process;
+use crate::thread::Thread;
 use crate::{fd, mem::frames};
 use alloc::format;
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ pub fn default_limits() -> Limits {
     limits
 }
 
-pub fn uname(p: &mut Process, to: u64) -> Outcome {
+pub fn uname(t: &mut Thread, to: u64) -> Outcome {
     const FIELD: usize = 65;
     let isle = hermit_plat::shared::try_get().map_or(0, |s| s.boot.isle);
     let node = format!("isle{isle}");
@@ -44,11 +44,11 @@ pub fn uname(p: &mut Process, to: u64) -> Outcome {
         bytes.extend(text.bytes().take(FIELD - 1));
         bytes.resize((index + 1) * FIELD, 0);
     }
-    p.space.write(to, &bytes)?;
+    t.space().write(to, &bytes)?;
     Ok(0)
 }
 
-pub fn sysinfo(p: &mut Process, to: u64) -> Outcome {
+pub fn sysinfo(t: &mut Thread, to: u64) -> Outcome {
     let (used, all) = {
         let frames = frames::shared().lock();
         (frames.used(), frames.len())
@@ -59,62 +59,62 @@ pub fn sysinfo(p: &mut Process, to: u64) -> Outcome {
     words[5] = all - used;
     words[10] = 1; // processes
     words[13] = 1; // unit
-    p.space.write_words(to, &words)?;
+    t.space().write_words(to, &words)?;
     Ok(0)
 }
 
-pub fn getrusage(p: &mut Process, who: u64, to: u64) -> Outcome {
+pub fn getrusage(t: &mut Thread, who: u64, to: u64) -> Outcome {
     let mut words = [0; 18];
     match who as i32 {
         0 | 1 => {
-            let ns = time::run_ns(p);
+            let ns = if who as i32 == 0 { t.process.run_ns() } else { t.task.run_ns() };
             words[0] = ns / 1_000_000_000;
             words[1] = ns % 1_000_000_000 / 1000;
-            words[4] = p.space.resident().1 >> 10;
+            words[4] = t.space().resident().1 >> 10;
         }
         -1 => {}
         _ => return Err(Errno::EINVAL.into()),
     }
-    p.space.write_words(to, &words)?;
+    t.space().write_words(to, &words)?;
     Ok(0)
 }
 
-pub fn getrlimit(p: &mut Process, resource: u64, to: u64) -> Outcome {
-    prlimit64(p, [0, resource, 0, to, 0, 0])
+pub fn getrlimit(t: &mut Thread, resource: u64, to: u64) -> Outcome {
+    prlimit64(t, [0, resource, 0, to, 0, 0])
 }
 
-pub fn setrlimit(p: &mut Process, resource: u64, from: u64) -> Outcome {
+pub fn setrlimit(t: &mut Thread, resource: u64, from: u64) -> Outcome {
     if from == 0 {
         return Err(Errno::EFAULT.into());
     }
-    prlimit64(p, [0, resource, from, 0, 0, 0])
+    prlimit64(t, [0, resource, from, 0, 0, 0])
 }
 
-pub fn prlimit64(p: &mut Process, [pid, resource, new, old, ..]: [u64; 6]) -> Outcome {
-    if pid as u32 != 0 && pid as u32 != p.startup.pid {
+pub fn prlimit64(t: &mut Thread, [pid, resource, new, old, ..]: [u64; 6]) -> Outcome {
+    if pid as u32 != 0 && pid as u32 != t.process.pid() {
         return Err(Errno::ESRCH.into());
     }
     let resource = resource as u32 as usize;
-    let before = *p.limits.get(resource).ok_or(Errno::EINVAL)?;
+    let before = *t.process.limits.lock().get(resource).ok_or(Errno::EINVAL)?;
     if new != 0 {
-        let [soft, hard] = p.space.read_words(new)?;
+        let [soft, hard] = t.space().read_words(new)?;
         if soft > hard {
             return Err(Errno::EINVAL.into());
         }
         if hard > before[1] {
             return Err(Errno::EPERM.into());
         }
-        if let Some(limit) = p.limits.get_mut(resource) {
+        if let Some(limit) = t.process.limits.lock().get_mut(resource) {
             *limit = [soft, hard];
         }
     }
     if old != 0 {
-        p.space.write_words(old, &before)?;
+        t.space().write_words(old, &before)?;
     }
     Ok(0)
 }
 
-pub fn getrandom(p: &mut Process, to: u64, len: u64, flags: u64) -> Outcome {
+pub fn getrandom(t: &mut Thread, to: u64, len: u64, flags: u64) -> Outcome {
     /// Enough at once; callers go on until they have all.
     const MAX: u64 = 1 << 20;
     const KNOWN: u32 = nr::GRND_NONBLOCK | nr::GRND_RANDOM | nr::GRND_INSECURE;
@@ -127,8 +127,8 @@ pub fn getrandom(p: &mut Process, to: u64, len: u64, flags: u64) -> Outcome {
     while done < len {
         let now = (len - done).min(bytes.len() as u64);
         let Some(part) = bytes.get_mut(..now as usize) else { break };
-        p.random.fill(part);
-        match p.space.write(to.wrapping_add(done), part) {
+        t.process.random.lock().fill(part);
+        match t.space().write(to.wrapping_add(done), part) {
             Ok(()) => done += now,
             Err(_) if done > 0 => break,
             Err(errno) => return Err(errno.into()),

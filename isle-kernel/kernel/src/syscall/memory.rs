@@ -6,12 +6,12 @@ use super::{nr, Outcome};
 use crate::errno::Errno;
 use crate::fd::Kind as FileKind;
 use crate::link::Call;
-use crate::mem::access::element;
+use crate::mem::access::{element, Pieces};
 use crate::mem::areas::{Area, Kind};
-use crate::mem::space::Access;
+use crate::mem::space::{Access, Space};
 use crate::mem::{page_down, page_up, LOWEST};
 use crate::offload::MAX_TRANSFER;
-use crate::process::Process;
+use crate::thread::Thread;
 use alloc::vec::Vec;
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::{offload, PAGE_SIZE};
@@ -37,7 +37,7 @@ fn prot(bits: u64) -> Result<Prot, Errno> {
     Ok(Prot { read: write || exec || has(nr::PROT_READ), write, exec })
 }
 
-pub fn mmap(p: &mut Process, [address, len, bits, flags, fd, offset]: [u64; 6]) -> Outcome {
+pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -> Outcome {
     let flags = flags as u32;
     let has = |flag: u32| flags & flag != 0;
     let prot = prot(bits)?;
@@ -45,29 +45,37 @@ pub fn mmap(p: &mut Process, [address, len, bits, flags, fd, offset]: [u64; 6]) 
         return Err(Errno::EINVAL.into());
     }
     let len = page_up(len).filter(|l| *l < user::END).ok_or(Errno::ENOMEM)?;
+    if offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64) {
+        return Err(Errno::EOVERFLOW.into());
+    }
     let shared = match flags & nr::MAP_TYPE {
         nr::MAP_PRIVATE => false,
         nr::MAP_SHARED | nr::MAP_SHARED_VALIDATE => true,
         _ => return Err(Errno::EINVAL.into()),
     };
-    let file = if has(nr::MAP_ANONYMOUS) { None } else { Some(remote_file(p, fd)?) };
+    let file = if has(nr::MAP_ANONYMOUS) { None } else { Some(remote_file(t, fd)?) };
     if file.is_some() && shared && prot.write {
         // Nobody would see what is written: better say so.
         return Err(Errno::ENODEV.into());
     }
     let promised = file.is_some() || (!has(nr::MAP_NORESERVE) && prot.write);
-    if promised && len > p.space.limit() {
-        return Err(Errno::ENOMEM.into());
-    }
-    let start = place(p, address, len, flags)?;
-    let end = start + len;
     let first = if file.is_some() { Prot::READ_WRITE } else { prot };
-    p.space.map(Area { start, end, prot: first, kind: Kind::Mapping })?;
+    let start = {
+        let mut space = t.space();
+        if promised && len > space.limit() {
+            return Err(Errno::ENOMEM.into());
+        }
+        let start = place(&space, address, len, flags)?;
+        let kind = if file.is_some() { Kind::File } else { Kind::Mapping };
+        space.map(Area { start, end: start + len, prot: first, kind })?;
+        start
+    };
+    let end = start + len;
     if let Some(fd) = file {
-        let loaded = load(p, fd, start, len, offset).and_then(|()| Ok(p.space.protect(start, end, prot)?));
+        let loaded = load(t, fd, start, len, offset).and_then(|()| Ok(t.space().protect(start, end, prot)?));
         if let Err(fail) = loaded {
             // Nothing is left of what failed; the error is what the caller hears.
-            let _ = p.space.unmap(start, end);
+            let _ = t.space().unmap(start, end);
             return Err(fail);
         }
     } else if has(nr::MAP_POPULATE) && !prot.is_none() {
@@ -75,25 +83,25 @@ pub fn mmap(p: &mut Process, [address, len, bits, flags, fd, offset]: [u64; 6]) 
         let mut at = start;
         while at < end {
             let next = end.min(at.saturating_add(MAX_TRANSFER));
-            if p.space.populate(at, next).is_err() {
+            if t.space().populate(at, next).is_err() {
                 break;
             }
-            p.check_orders()?;
+            t.check_end()?;
             at = next;
         }
     }
     Ok(start)
 }
 
-fn remote_file(p: &Process, fd: u64) -> Result<i32, Errno> {
-    match p.files.get(fd)?.kind {
+fn remote_file(t: &Thread, fd: u64) -> Result<i32, Errno> {
+    match t.files().get(fd)?.kind {
         FileKind::Remote(fd) => Ok(fd),
         FileKind::Text { .. } => Err(Errno::ENODEV),
     }
 }
 
 /// Where a mapping goes.
-fn place(p: &mut Process, address: u64, len: u64, flags: u32) -> Result<u64, Errno> {
+fn place(space: &Space, address: u64, len: u64, flags: u32) -> Result<u64, Errno> {
     let fits = |start: u64| start >= LOWEST && start.checked_add(len).is_some_and(|e| e <= user::END);
     if flags & (nr::MAP_FIXED | nr::MAP_FIXED_NOREPLACE) != 0 {
         if !address.is_multiple_of(PAGE_SIZE) {
@@ -105,34 +113,34 @@ fn place(p: &mut Process, address: u64, len: u64, flags: u32) -> Result<u64, Err
         if !fits(address) {
             return Err(Errno::ENOMEM);
         }
-        if flags & nr::MAP_FIXED_NOREPLACE != 0 && !p.space.areas.is_free(address, address + len) {
+        if flags & nr::MAP_FIXED_NOREPLACE != 0 && !space.areas.is_free(address, address + len) {
             return Err(Errno::EEXIST);
         }
         return Ok(address);
     }
     let hint = page_down(address);
-    if hint != 0 && fits(hint) && p.space.areas.is_free(hint, hint + len) {
+    if hint != 0 && fits(hint) && space.areas.is_free(hint, hint + len) {
         return Ok(hint);
     }
-    p.space.find_gap(len).ok_or(Errno::ENOMEM)
+    space.find_gap(len).ok_or(Errno::ENOMEM)
 }
 
 /// Reads a file into a mapping: private mappings are copies from the start. What lies behind the file's end
 /// stays zero.
-fn load(p: &mut Process, fd: i32, start: u64, len: u64, offset: u64) -> Result<(), crate::errno::Fail> {
+fn load(t: &mut Thread, fd: i32, start: u64, len: u64, offset: u64) -> Result<(), crate::errno::Fail> {
     let call = offload::find(nr::__NR_pread64, 0).ok_or(Errno::ENOSYS)?;
     let mut done = 0;
     while done < len {
-        let mut pieces = Vec::new();
+        let mut pieces = Pieces::of(&t.task);
         let want = (len - done).min(MAX_TRANSFER);
-        let held = p.space.pieces(start + done, want, Access::Write, SEGMENTS, &mut pieces)?;
+        let held = t.space().pieces(start + done, want, Access::Write, SEGMENTS, &mut pieces)?;
         let request = Call {
             number: call.number,
             args: [fd as u64, 1, held, offset + done, 0, 0],
             lens: [0, held, 0, 0, 0, 0],
             pieces,
         };
-        match p.post(&call, &request)? {
+        match t.post(&call, &request)? {
             0 => break,
             count => done += count,
         }
@@ -140,34 +148,34 @@ fn load(p: &mut Process, fd: i32, start: u64, len: u64, offset: u64) -> Result<(
     Ok(())
 }
 
-pub fn munmap(p: &mut Process, start: u64, len: u64) -> Outcome {
+pub fn munmap(t: &mut Thread, start: u64, len: u64) -> Outcome {
     if len == 0 {
         return Err(Errno::EINVAL.into());
     }
     let (start, end) = range(start, len, Errno::EINVAL)?;
-    p.space.unmap(start, end)?;
+    t.space().unmap(start, end)?;
     Ok(0)
 }
 
-pub fn mprotect(p: &mut Process, start: u64, len: u64, bits: u64) -> Outcome {
+pub fn mprotect(t: &mut Thread, start: u64, len: u64, bits: u64) -> Outcome {
     let prot = prot(bits)?;
     let (start, end) = range(start, len, Errno::ENOMEM)?;
     if start < end {
-        p.space.protect(start, end, prot)?;
+        t.space().protect(start, end, prot)?;
     }
     Ok(0)
 }
 
 /// Calls that have nothing to do here but check their range.
-pub fn check(p: &mut Process, start: u64, len: u64) -> Outcome {
+pub fn check(t: &mut Thread, start: u64, len: u64) -> Outcome {
     let (start, end) = range(page_down(start), len, Errno::ENOMEM)?;
-    if start < end && !p.space.areas.is_covered(start, end) {
+    if start < end && !t.space().areas.is_covered(start, end) {
         return Err(Errno::ENOMEM.into());
     }
     Ok(0)
 }
 
-pub fn madvise(p: &mut Process, start: u64, len: u64, advice: u64) -> Outcome {
+pub fn madvise(t: &mut Thread, start: u64, len: u64, advice: u64) -> Outcome {
     let (start, end) = range(start, len, Errno::EINVAL)?;
     let advice = advice as u32;
     let known = matches!(
@@ -188,31 +196,36 @@ pub fn madvise(p: &mut Process, start: u64, len: u64, advice: u64) -> Outcome {
     if !known {
         return Err(Errno::EINVAL.into());
     }
+    let mut space = t.space();
     if advice == nr::MADV_DONTNEED && start < end {
-        p.space.discard(start, end)?;
+        // What came from a file would have to be read again: it stays.
+        let memory = space.areas.overlapping(start, end).filter(|a| !matches!(a.kind, Kind::File | Kind::Program));
+        for area in memory.collect::<Vec<_>>() {
+            space.discard(area.start.max(start), area.end.min(end))?;
+        }
     }
-    if start < end && !p.space.areas.is_covered(start, end) {
+    if start < end && !space.areas.is_covered(start, end) {
         return Err(Errno::ENOMEM.into());
     }
     Ok(0)
 }
 
-pub fn mincore(p: &mut Process, start: u64, len: u64, to: u64) -> Outcome {
+pub fn mincore(t: &mut Thread, start: u64, len: u64, to: u64) -> Outcome {
     let (start, end) = range(start, len, Errno::ENOMEM)?;
-    if !p.space.areas.is_covered(start, end) {
+    if !t.space().areas.is_covered(start, end) {
         return Err(Errno::ENOMEM.into());
     }
     for index in 0..(end - start) / PAGE_SIZE {
         if index % 4096 == 0 {
-            p.check_orders()?;
+            t.check_end()?;
         }
-        let here = p.space.tables().lookup(start + index * PAGE_SIZE).is_some();
-        p.space.write(element(to, index, 1)?, &[here.into()])?;
+        let here = t.space().tables().lookup(start + index * PAGE_SIZE).is_some();
+        t.space().write(element(to, index, 1)?, &[here.into()])?;
     }
     Ok(0)
 }
 
-pub fn mremap(p: &mut Process, [old, old_len, new_len, flags, new_address, _]: [u64; 6]) -> Outcome {
+pub fn mremap(t: &mut Thread, [old, old_len, new_len, flags, new_address, _]: [u64; 6]) -> Outcome {
     let flags = flags as u32;
     let may_move = flags & nr::MREMAP_MAYMOVE != 0;
     let fixed = flags & nr::MREMAP_FIXED != 0;
@@ -222,41 +235,47 @@ pub fn mremap(p: &mut Process, [old, old_len, new_len, flags, new_address, _]: [
     }
     let (old, old_end) = range(old, old_len, Errno::EFAULT)?;
     let new_len = page_up(new_len).filter(|l| *l < user::END).ok_or(Errno::ENOMEM)?;
-    let area = p.space.areas.find(old).filter(|a| old_end <= a.end).ok_or(Errno::EFAULT)?;
+    let mut space = t.space();
+    let area = space.areas.find(old).filter(|a| old_end <= a.end).ok_or(Errno::EFAULT)?;
     let old_len = old_end - old;
     if fixed {
         let (to, to_end) = range(new_address, new_len, Errno::EINVAL)?;
         if to < LOWEST || (to < old_end && old < to_end) {
             return Err(Errno::EINVAL.into());
         }
-        return relocate(p, &area, old, old_len, to, new_len);
+        return relocate(&mut space, &area, old, old_len, to, new_len);
     }
     if new_len <= old_len {
-        p.space.unmap(old + new_len, old_end)?;
+        space.unmap(old + new_len, old_end)?;
         return Ok(old);
     }
-    if new_len - old_len > p.space.limit() {
+    if new_len - old_len > space.limit() {
         return Err(Errno::ENOMEM.into());
     }
     let new_end = old.checked_add(new_len).filter(|e| *e <= user::END);
     if let Some(new_end) = new_end {
-        if p.space.areas.is_free(old_end, new_end) {
-            p.space.map(Area { start: old_end, end: new_end, ..area })?;
+        if space.areas.is_free(old_end, new_end) {
+            space.map(Area { start: old_end, end: new_end, ..area })?;
             return Ok(old);
         }
     }
     if !may_move {
         return Err(Errno::ENOMEM.into());
     }
-    let to = p.space.find_gap(new_len).ok_or(Errno::ENOMEM)?;
-    relocate(p, &area, old, old_len, to, new_len)
+    let to = space.find_gap(new_len).ok_or(Errno::ENOMEM)?;
+    relocate(&mut space, &area, old, old_len, to, new_len)
 }
 
 /// Moves a mapping. What is at the new place goes.
-fn relocate(p: &mut Process, area: &Area, old: u64, old_len: u64, to: u64, new_len: u64) -> Outcome {
-    p.space.map(Area { start: to, end: to + new_len, prot: area.prot, kind: area.kind })?;
-    let result = p.space.move_pages(old, to, old_len.min(new_len));
-    p.space.unmap(old, old + old_len)?;
-    result?;
+fn relocate(space: &mut Space, area: &Area, old: u64, old_len: u64, to: u64, new_len: u64) -> Outcome {
+    space.map(Area { start: to, end: to + new_len, prot: area.prot, kind: area.kind })?;
+    let len = old_len.min(new_len);
+    if let Err(errno) = space.move_pages(old, to, len) {
+        // Everything back to where it was, for which the page tables are still there.
+        space.move_pages(to, old, len)?;
+        space.unmap(to, to + new_len)?;
+        return Err(errno.into());
+    }
+    space.unmap(old, old + old_len)?;
     Ok(to)
 }

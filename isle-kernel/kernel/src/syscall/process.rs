@@ -5,34 +5,46 @@
 use super::Outcome;
 use crate::errno::Errno;
 use crate::mem::access::element;
-use crate::process::Process;
+use crate::sched::{self, CpuMask, Task};
+use crate::thread::Thread;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use hermit_plat::{cpu, user};
 use linux_raw_sys::general as nr;
 
-fn is_self(p: &Process, pid: u64) -> Result<(), Errno> {
+fn is_self(t: &Thread, pid: u64) -> Result<(), Errno> {
     match pid as u32 {
         0 => Ok(()),
-        pid if pid == p.startup.pid => Ok(()),
+        pid if pid == t.process.pid() => Ok(()),
         _ => Err(Errno::ESRCH),
     }
 }
 
+/// The thread that a call about scheduling means.
+fn thread(t: &Thread, tid: u64) -> Result<Arc<Task>, Errno> {
+    match tid as i32 {
+        0 => Ok(t.task.clone()),
+        1.. => t.process.thread(tid as u32).ok_or(Errno::ESRCH),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// Calls that are about oneself and return the process's number.
-pub fn of_self(p: &mut Process, pid: u64) -> Outcome {
-    is_self(p, pid)?;
-    Ok(p.startup.pid.into())
+pub fn of_self(t: &mut Thread, pid: u64) -> Outcome {
+    is_self(t, pid)?;
+    Ok(t.process.startup().pid.into())
 }
 
 /// getresuid(2), getresgid(2).
-pub fn ids(p: &mut Process, a: [u64; 6], ids: [u32; 3]) -> Outcome {
+pub fn ids(t: &mut Thread, a: [u64; 6], ids: [u32; 3]) -> Outcome {
     for (to, id) in a.iter().zip(ids) {
-        p.space.write(*to, &id.to_le_bytes())?;
+        t.space().write(*to, &id.to_le_bytes())?;
     }
     Ok(0)
 }
 
-pub fn arch_prctl(p: &mut Process, code: u64, address: u64) -> Outcome {
+pub fn arch_prctl(t: &mut Thread, code: u64, address: u64) -> Outcome {
     const ARCH_SET_GS: u64 = 0x1001;
     const ARCH_SET_FS: u64 = 0x1002;
     const ARCH_GET_FS: u64 = 0x1003;
@@ -41,11 +53,11 @@ pub fn arch_prctl(p: &mut Process, code: u64, address: u64) -> Outcome {
         ARCH_SET_GS => user::set_gs_base(address),
         ARCH_SET_FS => user::set_fs_base(address),
         ARCH_GET_FS => {
-            p.space.write_words(address, &[user::fs_base()])?;
+            t.space().write_words(address, &[user::fs_base()])?;
             true
         }
         ARCH_GET_GS => {
-            p.space.write_words(address, &[user::gs_base()])?;
+            t.space().write_words(address, &[user::gs_base()])?;
             true
         }
         _ => return Err(Errno::EINVAL.into()),
@@ -57,7 +69,7 @@ pub fn arch_prctl(p: &mut Process, code: u64, address: u64) -> Outcome {
     }
 }
 
-pub fn prctl(p: &mut Process, option: u64, arg: u64) -> Outcome {
+pub fn prctl(t: &mut Thread, option: u64, arg: u64) -> Outcome {
     const PR_SET_NAME: u64 = 15;
     const PR_GET_NAME: u64 = 16;
     const NAME_LEN: usize = 16;
@@ -67,61 +79,99 @@ pub fn prctl(p: &mut Process, option: u64, arg: u64) -> Outcome {
             let mut name = Vec::new();
             for index in 0..NAME_LEN as u64 - 1 {
                 let mut byte = [0];
-                p.space.read(element(arg, index, 1)?, &mut byte)?;
+                t.space().read(element(arg, index, 1)?, &mut byte)?;
                 if byte == [0] {
                     break;
                 }
                 name.extend(byte);
             }
-            p.name = name;
+            t.name = name;
             Ok(0)
         }
         PR_GET_NAME => {
-            let mut name = p.name.clone();
+            let mut name = t.name.clone();
             name.resize(NAME_LEN, 0);
-            p.space.write(arg, &name)?;
+            t.space().write(arg, &name)?;
             Ok(0)
         }
         _ => Err(Errno::EINVAL.into()),
     }
 }
 
-/// Number of the CPU on the isle.
-fn cpu_index() -> usize {
-    cpu::try_current().map_or(0, |c| c.index())
+pub fn sched_getaffinity(t: &mut Thread, [tid, len, to, ..]: [u64; 6]) -> Outcome {
+    let task = thread(t, tid)?;
+    let mask = task.allowed.lock().clone();
+    if len % 8 != 0 || len < mask.words().len() as u64 * 8 {
+        return Err(Errno::EINVAL.into());
+    }
+    t.space().write_words(to, mask.words())?;
+    Ok(mask.words().len() as u64 * 8)
 }
 
-pub fn sched_getaffinity(p: &mut Process, [pid, len, to, ..]: [u64; 6]) -> Outcome {
-    is_self(p, pid)?;
-    let cpus = hermit_plat::shared::try_get().map_or(1, |s| s.cpus.len());
-    if len % 8 != 0 || len.saturating_mul(8) < cpus as u64 {
+pub fn sched_setaffinity(t: &mut Thread, [tid, len, from, ..]: [u64; 6]) -> Outcome {
+    let task = thread(t, tid)?;
+    let count = sched::cpu_count().div_ceil(64) as u64;
+    let mut words = Vec::new();
+    for index in 0..count.min(len.div_ceil(8)) {
+        let mut bytes = [0; 8];
+        let part = bytes.get_mut(..(len - index * 8).min(8) as usize).ok_or(Errno::EINVAL)?;
+        t.space().read(element(from, index, 8)?, part)?;
+        words.push(u64::from_le_bytes(bytes));
+    }
+    let mask = CpuMask::from_words(words.into_iter());
+    if mask.is_empty() {
         return Err(Errno::EINVAL.into());
     }
-    let mut mask = alloc::vec![0; cpus.div_ceil(64)];
-    if let Some(word) = mask.get_mut(cpu_index() / 64) {
-        *word = 1 << (cpu_index() % 64);
-    }
-    p.space.write_words(to, &mask)?;
-    Ok(mask.len() as u64 * 8)
-}
-
-pub fn sched_setaffinity(p: &mut Process, [pid, len, from, ..]: [u64; 6]) -> Outcome {
-    is_self(p, pid)?;
-    let (byte, bit) = (cpu_index() as u64 / 8, cpu_index() % 8);
-    if byte >= len {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut mask = [0];
-    p.space.read(from.wrapping_add(byte), &mut mask)?;
-    if mask[0] & (1 << bit) == 0 {
-        return Err(Errno::EINVAL.into());
+    *task.allowed.lock() = mask;
+    sched::migrate(&t.task);
+    if !Arc::ptr_eq(&task, &t.task) {
+        // It moves when it comes by.
+        task.notify();
     }
     Ok(0)
 }
 
-pub fn sched_getparam(p: &mut Process, pid: u64, to: u64) -> Outcome {
-    is_self(p, pid)?;
-    p.space.write(to, &[0; 4])?;
+/// Policies and priorities are kept, no more: every thread has a CPU, or shares one fairly.
+pub fn sched_getscheduler(t: &mut Thread, tid: u64) -> Outcome {
+    Ok(thread(t, tid)?.policy.load(Ordering::Relaxed) >> 32)
+}
+
+pub fn sched_setscheduler(t: &mut Thread, tid: u64, policy: u64, param: u64) -> Outcome {
+    let task = thread(t, tid)?;
+    let policy = policy as u32 & !nr::SCHED_RESET_ON_FORK;
+    let priority = t.space().read_u32(param)?;
+    set_policy(&task, policy, priority)
+}
+
+fn set_policy(task: &Task, policy: u32, priority: u32) -> Outcome {
+    let fits = match policy {
+        nr::SCHED_FIFO | nr::SCHED_RR => (1..=99).contains(&priority),
+        nr::SCHED_NORMAL | nr::SCHED_BATCH | nr::SCHED_IDLE => priority == 0,
+        _ => false,
+    };
+    if !fits {
+        return Err(Errno::EINVAL.into());
+    }
+    task.policy.store(u64::from(policy) << 32 | u64::from(priority), Ordering::Relaxed);
+    Ok(0)
+}
+
+pub fn sched_getparam(t: &mut Thread, tid: u64, to: u64) -> Outcome {
+    let priority = thread(t, tid)?.policy.load(Ordering::Relaxed) as u32;
+    t.space().write(to, &priority.to_le_bytes())?;
+    Ok(0)
+}
+
+pub fn sched_setparam(t: &mut Thread, tid: u64, param: u64) -> Outcome {
+    let task = thread(t, tid)?;
+    let priority = t.space().read_u32(param)?;
+    let policy = (task.policy.load(Ordering::Relaxed) >> 32) as u32;
+    set_policy(&task, policy, priority)
+}
+
+pub fn sched_rr_get_interval(t: &mut Thread, tid: u64, to: u64) -> Outcome {
+    thread(t, tid)?;
+    t.space().write_words(to, &[0, sched::SLICE_NS])?;
     Ok(0)
 }
 
@@ -134,12 +184,12 @@ pub fn priority_limit(policy: u64, limit: u64) -> Outcome {
     }
 }
 
-pub fn getcpu(p: &mut Process, to_cpu: u64, to_node: u64) -> Outcome {
+pub fn getcpu(t: &mut Thread, to_cpu: u64, to_node: u64) -> Outcome {
     if to_cpu != 0 {
-        p.space.write(to_cpu, &(cpu_index() as u32).to_le_bytes())?;
+        t.space().write(to_cpu, &(cpu::index() as u32).to_le_bytes())?;
     }
     if to_node != 0 {
-        p.space.write(to_node, &[0; 4])?;
+        t.space().write(to_node, &[0; 4])?;
     }
     Ok(0)
 }

@@ -2,13 +2,23 @@
 
 //! System calls about signals.
 
+use super::time::read_timespec;
 use super::Outcome;
 use crate::errno::Errno;
-use crate::process::Process;
-use crate::signal::number::LAST;
+use crate::sched::{self, Woken};
+use crate::signal::deliver::{self, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK};
+use crate::signal::info::{code, LEN};
+use crate::signal::number::{LAST, SIGSEGV};
+use crate::signal::{self, Action, Fate, Info, UNBLOCKABLE};
+use crate::thread::{AltStack, Ended, Thread};
+use core::sync::atomic::Ordering;
+use hermit_plat::time::monotonic_ns;
 
 /// Bytes of a signal set.
 const SET_LEN: u64 = 8;
+
+/// Least length of an alternate stack.
+pub const MIN_SIGNAL_STACK: u64 = 2048;
 
 fn check_len(len: u64) -> Result<(), Errno> {
     if len == SET_LEN {
@@ -18,91 +28,210 @@ fn check_len(len: u64) -> Result<(), Errno> {
     }
 }
 
-pub fn rt_sigaction(p: &mut Process, [signal, new, old, len, ..]: [u64; 6]) -> Outcome {
+pub fn rt_sigaction(t: &mut Thread, [signal, new, old, len, ..]: [u64; 6]) -> Outcome {
     check_len(len)?;
-    let action = if new == 0 { None } else { Some(p.space.read_words(new)?) };
-    let before = p.signals.set_action(signal, action)?;
-    p.signals_changed()?;
+    let action = match new {
+        0 => None,
+        at => {
+            let [handler, flags, restorer, mask] = t.space().read_words(at)?;
+            Some(Action { handler, flags, restorer, mask })
+        }
+    };
+    let before = {
+        let mut signals = t.process.signals.lock();
+        let before = signals.set_action(signal, action)?;
+        if action.is_some() && signals.fate(signal as u32) == Fate::Ignored {
+            // What is ignored isn't pending either.
+            for task in t.process.threads() {
+                task.pending.lock().forget(signal as u32);
+            }
+        }
+        before
+    };
     if old != 0 {
-        p.space.write_words(old, &before)?;
+        t.space().write_words(old, &[before.handler, before.flags, before.restorer, before.mask])?;
     }
     Ok(0)
 }
 
-pub fn rt_sigprocmask(p: &mut Process, [how, set, old, len, ..]: [u64; 6]) -> Outcome {
+pub fn rt_sigprocmask(t: &mut Thread, [how, set, old, len, ..]: [u64; 6]) -> Outcome {
     check_len(len)?;
-    let set = if set == 0 { None } else { Some(p.space.read_u64(set)?) };
-    let before = p.signals.set_mask(how, set)?;
-    p.signals_changed()?;
+    let before = t.task.blocked.load(Ordering::SeqCst);
+    if set != 0 {
+        let set = t.space().read_u64(set)?;
+        let blocked = match how as u32 {
+            0 => before | set,
+            1 => before & !set,
+            2 => set,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        signal::set_blocked(&t.task, blocked);
+    }
     if old != 0 {
-        p.space.write_words(old, &[before])?;
+        t.space().write_words(old, &[before])?;
     }
     Ok(0)
 }
 
-pub fn rt_sigpending(p: &mut Process, set: u64, len: u64) -> Outcome {
-    check_len(len)?;
-    let pending = p.signals.pending();
-    p.space.write_words(set, &[pending])?;
+pub fn rt_sigpending(t: &mut Thread, set: u64, len: u64) -> Outcome {
+    if len > SET_LEN {
+        return Err(Errno::EINVAL.into());
+    }
+    let pending = signal::pending(&t.task) & t.task.blocked.load(Ordering::SeqCst);
+    let bytes = pending.to_le_bytes();
+    t.space().write(set, bytes.get(..len as usize).unwrap_or(&bytes))?;
     Ok(0)
 }
 
-pub fn rt_sigsuspend(p: &mut Process, set: u64, len: u64) -> Outcome {
-    const SIG_SETMASK: u64 = 2;
+pub fn rt_sigsuspend(t: &mut Thread, set: u64, len: u64) -> Outcome {
     check_len(len)?;
-    let set = p.space.read_u64(set)?;
-    p.signals.set_mask(SIG_SETMASK, Some(set))?;
-    p.signals_changed()?;
-    pause(p)
+    let set = t.space().read_u64(set)?;
+    t.saved_mask = Some(signal::set_blocked(&t.task, set));
+    pause(t)
 }
 
-/// Until a signal ends the application: handlers can't be called yet.
-pub fn pause(p: &mut Process) -> Outcome {
-    p.link.wait_until(p.deadly(), None, || false)?;
+/// Until a handler has been called or the process ends.
+pub fn pause(t: &mut Thread) -> Outcome {
+    sched::wait(&t.task, None, &|| false);
+    t.check_end()?;
     Err(Errno::EINTR.into())
 }
 
-pub fn sigaltstack(p: &mut Process, new: u64, old: u64) -> Outcome {
-    const SS_DISABLE: u64 = 2;
-    const MIN_LEN: u64 = 2048;
-    let before = p.signals.stack;
-    if new != 0 {
-        let [sp, flags, len] = p.space.read_words(new)?;
-        let flags = flags & 0xffff_ffff;
-        match flags {
-            SS_DISABLE => p.signals.stack = [0, SS_DISABLE, 0],
-            0 if len < MIN_LEN => return Err(Errno::ENOMEM.into()),
-            0 => p.signals.stack = [sp, 0, len],
-            _ => return Err(Errno::EINVAL.into()),
+pub fn rt_sigtimedwait(t: &mut Thread, [set, info, timeout, len, ..]: [u64; 6]) -> Outcome {
+    check_len(len)?;
+    let set = t.space().read_u64(set)? & !UNBLOCKABLE;
+    let deadline = match timeout {
+        0 => None,
+        at => Some(monotonic_ns().saturating_add(read_timespec(t, at)?)),
+    };
+    t.task.waits_for.store(set, Ordering::SeqCst);
+    let woken = sched::wait(&t.task, deadline, &|| signal::pending(&t.task) & set != 0);
+    t.task.waits_for.store(0, Ordering::SeqCst);
+    match signal::take(&t.task, set) {
+        Some(taken) => {
+            if info != 0 {
+                t.space().write(info, &taken.to_bytes())?;
+            }
+            Ok(taken.signal.into())
+        }
+        None if woken == Woken::TimedOut => Err(Errno::EAGAIN.into()),
+        None => {
+            t.check_end()?;
+            Err(Errno::EINTR.into())
         }
     }
+}
+
+/// Calls a handler comes back from.
+pub fn rt_sigreturn(t: &mut Thread) -> Result<(), Ended> {
+    match deliver::sigreturn(t) {
+        Ok(()) => Ok(()),
+        Err(_) => t.fault("return from a signal without a frame", None, Info::kernel(SIGSEGV)),
+    }
+}
+
+pub fn sigaltstack(t: &mut Thread, new: u64, old: u64) -> Outcome {
+    let rsp = t.context.rsp;
+    let before = deliver::stack_words(&t.alt_stack, rsp);
+    if new != 0 {
+        let [start, flags, len] = t.space().read_words(new)?;
+        if t.alt_stack.contains(rsp) && t.alt_stack.flags & SS_AUTODISARM == 0 {
+            return Err(Errno::EPERM.into());
+        }
+        let flags = flags as u32;
+        t.alt_stack = match flags & !SS_AUTODISARM {
+            SS_DISABLE => AltStack::default(),
+            0 | SS_ONSTACK if len < MIN_SIGNAL_STACK => return Err(Errno::ENOMEM.into()),
+            0 | SS_ONSTACK => AltStack { start, len, flags: flags & SS_AUTODISARM },
+            _ => return Err(Errno::EINVAL.into()),
+        };
+    }
     if old != 0 {
-        p.space.write_words(old, &before)?;
+        t.space().write_words(old, &before)?;
     }
     Ok(0)
 }
 
-pub fn kill(p: &mut Process, pid: u64, signal: u64) -> Outcome {
-    // Its own group has no other members here.
-    let me = p.startup.pid as i32;
-    send(p, matches!(pid as i32, x if x == me || x == 0 || x == -1 || x == -me), signal)
+/// A signal's number; 0 only asks whether it could be sent.
+fn number(signal: u64) -> Result<u32, Errno> {
+    u32::try_from(signal as i32).ok().filter(|s| *s <= LAST).ok_or(Errno::EINVAL)
 }
 
-pub fn tkill(p: &mut Process, tid: u64, signal: u64) -> Outcome {
-    send(p, tid as u32 == p.startup.pid, signal)
+/// True if a pid of kill(2) means this process: its own group has no other members here.
+fn is_own(t: &Thread, pid: u64) -> bool {
+    let me = t.process.pid() as i32;
+    matches!(pid as i32, x if x == me || x == 0 || x == -1 || x == -me)
 }
 
-pub fn tgkill(p: &mut Process, pid: u64, tid: u64, signal: u64) -> Outcome {
-    send(p, pid as u32 == p.startup.pid && tid as u32 == p.startup.pid, signal)
+fn sender(t: &Thread, signal: u32, code: i32) -> Info {
+    Info::user(signal, code, t.process.pid(), t.process.startup().uid)
 }
 
-fn send(p: &mut Process, to_self: bool, signal: u64) -> Outcome {
-    let signal = u32::try_from(signal as i32).ok().filter(|s| *s <= LAST).ok_or(Errno::EINVAL)?;
-    if !to_self {
+pub fn kill(t: &mut Thread, pid: u64, signal: u64) -> Outcome {
+    let signal = number(signal)?;
+    if !is_own(t, pid) {
         return Err(Errno::ESRCH.into());
     }
     if signal != 0 {
-        p.signal(signal)?;
+        signal::send(&t.process, None, sender(t, signal, code::USER))?;
     }
+    t.check_end()?;
     Ok(0)
+}
+
+pub fn tkill(t: &mut Thread, tid: u64, signal: u64) -> Outcome {
+    to_thread(t, tid, signal, None)
+}
+
+pub fn tgkill(t: &mut Thread, pid: u64, tid: u64, signal: u64) -> Outcome {
+    if pid as i32 <= 0 || tid as i32 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if pid as u32 != t.process.pid() {
+        return Err(Errno::ESRCH.into());
+    }
+    to_thread(t, tid, signal, None)
+}
+
+fn to_thread(t: &mut Thread, tid: u64, signal: u64, info: Option<Info>) -> Outcome {
+    if tid as i32 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let signal = number(signal)?;
+    let task = t.process.thread(tid as u32).ok_or(Errno::ESRCH)?;
+    if signal != 0 {
+        let info = info.unwrap_or(sender(t, signal, code::TKILL));
+        signal::send(&t.process, Some(&task), info)?;
+    }
+    t.check_end()?;
+    Ok(0)
+}
+
+fn read_info(t: &Thread, signal: u32, at: u64) -> Result<Info, Errno> {
+    const _: () = assert!(LEN >= 40);
+    Info::from_words(signal, t.space().read_words(at)?)
+}
+
+pub fn rt_sigqueueinfo(t: &mut Thread, pid: u64, signal: u64, info: u64) -> Outcome {
+    let signal = number(signal)?;
+    let info = read_info(t, signal, info)?;
+    if pid as u32 != t.process.pid() {
+        return Err(Errno::ESRCH.into());
+    }
+    if signal != 0 {
+        signal::send(&t.process, None, info)?;
+    }
+    t.check_end()?;
+    Ok(0)
+}
+
+pub fn rt_tgsigqueueinfo(t: &mut Thread, [pid, tid, signal, info, ..]: [u64; 6]) -> Outcome {
+    let info = read_info(t, number(signal)?, info)?;
+    if pid as i32 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if pid as u32 != t.process.pid() {
+        return Err(Errno::ESRCH.into());
+    }
+    to_thread(t, tid, signal, Some(info))
 }

@@ -11,12 +11,15 @@ use super::{nr, Outcome};
 use crate::errno::{Errno, Fail};
 use crate::fd::{File, Kind};
 use crate::link::Call;
-use crate::mem::access::element;
+use crate::mem::access::{element, Pieces};
 use crate::mem::space::Access;
 use crate::offload::MAX_TRANSFER;
-use crate::process::Process;
-use alloc::rc::Rc;
+use crate::signal::number::SIGPIPE;
+use crate::signal::{self, Info};
+use crate::thread::Thread;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload;
 
@@ -44,30 +47,30 @@ struct Transfer {
     len: u64,
 }
 
-pub fn read(p: &mut Process, [fd, address, len, ..]: [u64; 6]) -> Outcome {
-    run(p, fd, Vec::from([Buffer { address, len }]), None, Access::Write)
+pub fn read(t: &mut Thread, [fd, address, len, ..]: [u64; 6]) -> Outcome {
+    run(t, fd, Vec::from([Buffer { address, len }]), None, Access::Write)
 }
 
-pub fn write(p: &mut Process, [fd, address, len, ..]: [u64; 6]) -> Outcome {
-    run(p, fd, Vec::from([Buffer { address, len }]), None, Access::Read)
+pub fn write(t: &mut Thread, [fd, address, len, ..]: [u64; 6]) -> Outcome {
+    run(t, fd, Vec::from([Buffer { address, len }]), None, Access::Read)
 }
 
-pub fn pread(p: &mut Process, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
-    run(p, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Write)
+pub fn pread(t: &mut Thread, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
+    run(t, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Write)
 }
 
-pub fn pwrite(p: &mut Process, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
-    run(p, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Read)
+pub fn pwrite(t: &mut Thread, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
+    run(t, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Read)
 }
 
-pub fn readv(p: &mut Process, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
-    let buffers = buffers(p, list, count)?;
-    run(p, fd, buffers, offset, Access::Write)
+pub fn readv(t: &mut Thread, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
+    let buffers = buffers(t, list, count)?;
+    run(t, fd, buffers, offset, Access::Write)
 }
 
-pub fn writev(p: &mut Process, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
-    let buffers = buffers(p, list, count)?;
-    run(p, fd, buffers, offset, Access::Read)
+pub fn writev(t: &mut Thread, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
+    let buffers = buffers(t, list, count)?;
+    run(t, fd, buffers, offset, Access::Read)
 }
 
 /// The offset of preadv2(2) and pwritev2(2), which may be "the current one"; flags aren't offered.
@@ -79,13 +82,13 @@ pub fn offset(a: [u64; 6]) -> Result<Option<u64>, Errno> {
     }
 }
 
-fn buffers(p: &mut Process, list: u64, count: u64) -> Result<Vec<Buffer>, Errno> {
+fn buffers(t: &mut Thread, list: u64, count: u64) -> Result<Vec<Buffer>, Errno> {
     if count > MAX_BUFFERS {
         return Err(Errno::EINVAL);
     }
     let mut all = Vec::new();
     for index in 0..count {
-        let [address, len] = p.space.read_words(element(list, index, 16)?)?;
+        let [address, len] = t.space().read_words(element(list, index, 16)?)?;
         if len > i64::MAX as u64 {
             return Err(Errno::EINVAL);
         }
@@ -94,14 +97,14 @@ fn buffers(p: &mut Process, list: u64, count: u64) -> Result<Vec<Buffer>, Errno>
     Ok(all)
 }
 
-fn run(p: &mut Process, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, access: Access) -> Outcome {
+fn run(t: &mut Thread, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, access: Access) -> Outcome {
     if offset.is_some_and(|o| o > i64::MAX as u64) {
         return Err(Errno::EINVAL.into());
     }
-    let file = p.files.get(fd)?.clone();
+    let file = t.files().get(fd)?.clone();
     let remote = match file.kind {
         Kind::Remote(fd) => fd,
-        Kind::Text { .. } if access == Access::Write && offset.is_none() => return read_text(p, &file, &buffers),
+        Kind::Text { .. } if access == Access::Write && offset.is_none() => return read_text(t, &file, &buffers),
         Kind::Text { .. } => return Err(Errno::EBADF.into()),
     };
     let number = match (access, offset) {
@@ -113,12 +116,18 @@ fn run(p: &mut Process, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, acce
     let len = buffers.iter().fold(0u64, |sum, b| sum.saturating_add(b.len)).min(MAX_BYTES);
     let mut transfer = Transfer { number, access, fd: remote, offset, buffers, done: 0, len };
     loop {
-        match transfer.step(p) {
+        match transfer.step(t) {
             // What has been transferred counts, whatever stopped it.
-            Err(Fail::Errno(_)) if transfer.done > 0 => return Ok(transfer.done),
-            Err(fail) => return Err(fail),
+            Err(Fail::Errno(_) | Fail::Restart) if transfer.done > 0 => return Ok(transfer.done),
+            Err(fail) => {
+                if fail == Fail::Errno(Errno::EPIPE) && access == Access::Read {
+                    // Nobody reads any more (write(2)).
+                    signal::send(&t.process, Some(&t.task), Info::kernel(SIGPIPE))?;
+                }
+                return Err(fail);
+            }
             Ok(true) => return Ok(transfer.done),
-            Ok(false) if number == nr::__NR_read && !can_seek(p, &file)? => return Ok(transfer.done),
+            Ok(false) if number == nr::__NR_read && !can_seek(t, &file)? => return Ok(transfer.done),
             Ok(false) => {}
         }
     }
@@ -126,10 +135,10 @@ fn run(p: &mut Process, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, acce
 
 impl Transfer {
     /// Makes one request; true if it was the last.
-    fn step(&mut self, p: &mut Process) -> Result<bool, Fail> {
+    fn step(&mut self, t: &mut Thread) -> Result<bool, Fail> {
         let call = offload::find(self.number, 0).ok_or(Errno::ENOSYS)?;
-        let mut pieces = Vec::new();
-        let held = self.gather(p, &mut pieces)?;
+        let mut pieces = Pieces::of(&t.task);
+        let held = self.gather(t, &mut pieces)?;
         let offset = self.offset.map_or(0, |o| o.saturating_add(self.done));
         let request = Call {
             number: self.number,
@@ -137,13 +146,13 @@ impl Transfer {
             lens: [0, held, 0, 0, 0, 0],
             pieces,
         };
-        let count = p.post(&call, &request)?;
+        let count = t.post(&call, &request)?;
         self.done += count;
         Ok(count < held || self.done >= self.len || held == 0)
     }
 
     /// The pieces that come next, as many as fit.
-    fn gather(&self, p: &mut Process, pieces: &mut Vec<crate::mem::access::Piece>) -> Result<u64, Errno> {
+    fn gather(&self, t: &mut Thread, pieces: &mut Pieces) -> Result<u64, Errno> {
         let room = (self.len - self.done).min(MAX_TRANSFER);
         let mut skip = self.done;
         let mut held = 0;
@@ -158,7 +167,7 @@ impl Transfer {
             if want == 0 {
                 break;
             }
-            match address.and_then(|a| p.space.pieces(a, want, self.access, SEGMENTS, pieces)) {
+            match address.and_then(|a| t.space().pieces(a, want, self.access, SEGMENTS, pieces)) {
                 Ok(got) => {
                     held += got;
                     if got < want {
@@ -175,31 +184,31 @@ impl Transfer {
 }
 
 /// True if reading from the file never waits for somebody to write to it.
-fn can_seek(p: &mut Process, file: &Rc<File>) -> Result<bool, Fail> {
-    if let Some(known) = file.can_seek.get() {
+fn can_seek(t: &mut Thread, file: &Arc<File>) -> Result<bool, Fail> {
+    if let Some(known) = file.can_seek() {
         return Ok(known);
     }
     let Kind::Remote(fd) = file.kind else { return Ok(true) };
     let call = offload::find(nr::__NR_lseek, 0).ok_or(Errno::ENOSYS)?;
     let args = [fd as u64, 0, nr::SEEK_CUR.into(), 0, 0, 0];
-    let can = match p.post(&call, &Call { number: call.number, args, ..Call::default() }) {
+    let can = match t.post(&call, &Call { number: call.number, args, ..Call::default() }) {
         Ok(_) => true,
         Err(Fail::Errno(_)) => false,
         Err(end) => return Err(end),
     };
-    file.can_seek.set(Some(can));
+    file.set_can_seek(can);
     Ok(can)
 }
 
-fn read_text(p: &mut Process, file: &File, buffers: &[Buffer]) -> Outcome {
+fn read_text(t: &mut Thread, file: &File, buffers: &[Buffer]) -> Outcome {
     let Kind::Text { text, position } = &file.kind else { return Err(Errno::EBADF.into()) };
     let mut done = 0;
     for buffer in buffers {
-        let rest = text.get(position.get()..).unwrap_or(&[]);
+        let rest = text.get(position.load(Ordering::Relaxed)..).unwrap_or(&[]);
         let len = usize::try_from(buffer.len).unwrap_or(usize::MAX).min(rest.len());
         let now = rest.get(..len).unwrap_or(&[]);
-        p.space.write(buffer.address, now)?;
-        position.set(position.get() + now.len());
+        t.space().write(buffer.address, now)?;
+        position.fetch_add(now.len(), Ordering::Relaxed);
         done += now.len() as u64;
     }
     Ok(done)

@@ -13,6 +13,8 @@ const USER: u64 = 1 << 2;
 const LARGE: u64 = 1 << 7;
 /// Ignored by the processor: the page has memory but no permissions.
 const PARKED: u64 = 1 << 9;
+/// Ignored by the processor: the page is on its way out, see [`super::AddressSpace::unmap`].
+const LEAVING: u64 = 1 << 10;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
@@ -50,9 +52,21 @@ impl Table {
         unsafe { dealloc(to_virt(self.0), LAYOUT) }
     }
 
-    #[cfg(target_os = "none")]
     pub fn physical(self) -> u64 {
         self.0
+    }
+
+    /// Chains tables that wait to be freed: their first entry, never present, has the next one's address.
+    pub fn set_next(self, next: Option<Table>) {
+        self.set(0, next.map_or(0, |t| t.0));
+    }
+
+    /// The table that was chained to this one.
+    pub fn next(self) -> Option<Table> {
+        match self.get(0) {
+            0 => None,
+            next => Some(Table(next & ADDRESS)),
+        }
     }
 
     /// The entry that points to this table.
@@ -104,6 +118,11 @@ pub fn child(entry: u64) -> Option<Table> {
     (entry & (PRESENT | LARGE) == PRESENT).then_some(Table(entry & ADDRESS))
 }
 
+/// The entry of a page that is on its way out: nobody can use it, but it still says which page it is.
+pub const fn leaving(entry: u64) -> u64 {
+    (entry & !PRESENT) | LEAVING
+}
+
 /// The entry for a page.
 pub fn leaf(physical: u64, size: Size, prot: Prot) -> u64 {
     let mut entry = physical | USER;
@@ -133,6 +152,7 @@ pub fn page_of(entry: u64, level: u32) -> Option<Page> {
     let prot = match entry & (PRESENT | PARKED) {
         PRESENT => Prot { read: true, write: entry & WRITABLE != 0, exec: entry & NO_EXECUTE == 0 },
         PARKED => Prot::NONE,
+        _ if entry & LEAVING != 0 => Prot::NONE,
         _ => return None,
     };
     let offset = app_memory::get().offset(entry & ADDRESS)?;

@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Which thread runs on which CPU, and when.
+//!
+//! Every CPU has a queue of threads that are ready. The kernel itself is never interrupted: a thread gives way when it
+//! waits, or on its way back to ring 3. There is no tick: a CPU's timer is only set while several threads want it or
+//! somebody sleeps on it. An idle CPU looks around for a moment, helps itself from other queues, then halts on the
+//! kernel's own page table until it is interrupted.
+//!
+//! No wake-up is lost: who waits says BLOCKED before it looks for the last time whether it has to; who wakes
+//! changes the condition first. A thread that is woken before it has left its CPU finds itself in the queue.
+
+pub mod task;
+
+use crate::timers::Timer;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use hermit_plat::flow::{self, Flow};
+use hermit_plat::{apic, cpu, shared, time, tlb};
+use spin::{Mutex, Once};
+use task::state;
+pub use task::{CpuMask, Registers, Task};
+
+/// How long a thread may go on while others want its CPU.
+pub const SLICE_NS: u64 = 4_000_000;
+
+/// How long an idle CPU looks around before it halts: about what a halt and an interrupt would cost.
+const SPIN_NS: u64 = 20_000;
+
+const NEVER: u64 = u64::MAX;
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// What was waited for is there.
+    Ready,
+    TimedOut,
+    /// There is a signal to deal with, or the process ends.
+    Interrupted,
+}
+
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<Arc<Task>>,
+    /// By time and serial number.
+    sleepers: BTreeMap<(u64, u64), Alarm>,
+}
+
+/// Whom a CPU wakes at some time.
+enum Alarm {
+    Task(Arc<Task>),
+    Timer(Arc<Timer>),
+}
+
+/// A place among the sleepers of a CPU.
+pub struct Bed {
+    cpu: &'static Cpu,
+    key: (u64, u64),
+}
+
+impl Bed {
+    fn take(cpu: &'static Cpu, at: u64, serial: u64, alarm: Alarm) -> Self {
+        let key = (at, serial);
+        let mut queue = cpu.queue.lock();
+        queue.sleepers.insert(key, alarm);
+        cpu.note_first(&queue);
+        Self { cpu, key }
+    }
+
+    /// Gives it up, whether the alarm has rung or not.
+    pub fn leave(self) {
+        let mut queue = self.cpu.queue.lock();
+        let alarm = queue.sleepers.remove(&self.key);
+        self.cpu.note_first(&queue);
+        drop(queue);
+        drop(alarm);
+    }
+}
+
+/// Arranges that a timer is told of a time of CLOCK_MONOTONIC.
+pub fn alarm(at: u64, timer: &Arc<Timer>) -> Option<Bed> {
+    if cpus().is_empty() {
+        return None;
+    }
+    Some(Bed::take(this(), at, timer.serial(), Alarm::Timer(timer.clone())))
+}
+
+/// A thread that waits for a word that Linux writes.
+struct Waiting {
+    word: &'static AtomicU32,
+    value: u32,
+    task: Arc<Task>,
+}
+
+impl Waiting {
+    fn is_over(&self) -> bool {
+        self.word.load(Ordering::SeqCst) == self.value
+    }
+}
+
+/// A CPU. What has no comment is its own alone.
+#[repr(align(128))]
+struct Cpu {
+    index: usize,
+    idle: Arc<Flow>,
+    current: Mutex<Option<Arc<Task>>>,
+    /// Whose registers of ring 3 were last in the CPU.
+    last_user: AtomicU64,
+    /// When the present thread has to give way; 0: nobody else wants the CPU.
+    slice_end: AtomicU64,
+    /// What the timer is set to.
+    armed: AtomicU64,
+    /// All CPUs: whether a thread runs.
+    busy: AtomicBool,
+    /// All CPUs: halts, or is about to.
+    halted: AtomicBool,
+    /// All CPUs: length of the queue, and when the first sleeper has to be woken.
+    ready: AtomicUsize,
+    first_sleeper: AtomicU64,
+    /// All CPUs.
+    queue: Mutex<Queue>,
+    /// All CPUs.
+    waiting: Mutex<Vec<Waiting>>,
+    /// All CPUs: how many are in `waiting`.
+    waiting_count: AtomicUsize,
+}
+
+static CPUS: Once<Vec<Cpu>> = Once::new();
+
+/// CPUs of the isle.
+pub fn cpu_count() -> usize {
+    shared::try_get().map_or(1, |s| s.cpus.len())
+}
+
+/// Makes what all CPUs need. Once, on CPU 0.
+pub fn init() {
+    CPUS.call_once(|| {
+        let cpu = |index| Cpu {
+            index,
+            idle: Arc::new(Flow::running()),
+            current: Mutex::new(None),
+            last_user: AtomicU64::new(0),
+            slice_end: AtomicU64::new(0),
+            armed: AtomicU64::new(NEVER),
+            busy: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
+            ready: AtomicUsize::new(0),
+            first_sleeper: AtomicU64::new(NEVER),
+            queue: Mutex::new(Queue::default()),
+            waiting: Mutex::new(Vec::new()),
+            waiting_count: AtomicUsize::new(0),
+        };
+        (0..cpu_count()).map(cpu).collect()
+    });
+}
+
+fn cpus() -> &'static [Cpu] {
+    CPUS.get().map_or(&[], |c| c.as_slice())
+}
+
+fn this() -> &'static Cpu {
+    cpus().get(cpu::index()).expect("CPU 0 has made them")
+}
+
+/// The thread that runs on this CPU.
+pub fn current() -> Option<Arc<Task>> {
+    this().current.lock().clone()
+}
+
+impl Cpu {
+    fn pop(&self) -> Option<Arc<Task>> {
+        if self.ready.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        self.take(|_| true)
+    }
+
+    fn take(&self, fits: impl Fn(&Task) -> bool) -> Option<Arc<Task>> {
+        let mut queue = self.queue.lock();
+        let at = queue.ready.iter().position(|t| fits(t))?;
+        let task = queue.ready.remove(at)?;
+        self.ready.fetch_sub(1, Ordering::SeqCst);
+        Some(task)
+    }
+
+    fn push(&self, task: Arc<Task>) -> usize {
+        let mut queue = self.queue.lock();
+        queue.ready.push_back(task);
+        self.ready.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn load(&self) -> usize {
+        self.ready.load(Ordering::Relaxed) + usize::from(self.busy.load(Ordering::Relaxed))
+    }
+
+    /// Says who runs from now on.
+    fn begin(&self, next: Option<Arc<Task>>) {
+        if let Some(task) = &next {
+            task.state.store(state::RUNNING, Ordering::SeqCst);
+            task.cpu.store(self.index, Ordering::SeqCst);
+            if let Some(cpu) = cpu::try_current() {
+                cpu::count(&cpu.shared().switches);
+            }
+        }
+        self.slice_end.store(0, Ordering::Relaxed);
+        self.busy.store(next.is_some(), Ordering::SeqCst);
+        let before = core::mem::replace(&mut *self.current.lock(), next);
+        drop(before);
+    }
+
+    /// Sets the timer to what comes next, or stops it.
+    fn arm(&self) {
+        let mut at = self.first_sleeper.load(Ordering::Relaxed);
+        let mut end = 0;
+        if self.busy.load(Ordering::Relaxed) && self.ready.load(Ordering::Relaxed) > 0 {
+            end = self.slice_end.load(Ordering::Relaxed);
+            if end == 0 {
+                end = time::monotonic_ns().saturating_add(SLICE_NS);
+            }
+            at = at.min(end);
+        }
+        self.slice_end.store(end, Ordering::Relaxed);
+        if at == self.armed.load(Ordering::Relaxed) {
+            return;
+        }
+        self.armed.store(at, Ordering::Relaxed);
+        if at == NEVER {
+            apic::stop_timer();
+        } else {
+            apic::set_timer(at.saturating_sub(time::monotonic_ns()));
+        }
+    }
+
+    /// Has to be called after interrupts were taken.
+    fn note_timer(&self) {
+        if apic::take_timer_expired() {
+            self.armed.store(NEVER, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes those whose time has come.
+    fn wake_sleepers(&self) {
+        if self.first_sleeper.load(Ordering::Relaxed) == NEVER {
+            return;
+        }
+        let now = time::monotonic_ns();
+        loop {
+            let alarm = {
+                let mut queue = self.queue.lock();
+                match queue.sleepers.first_key_value() {
+                    Some((&(at, _), _)) if at <= now => {}
+                    _ => return,
+                }
+                let first = queue.sleepers.pop_first();
+                self.note_first(&queue);
+                first
+            };
+            match alarm {
+                Some((_, Alarm::Task(task))) => {
+                    wake(&task);
+                }
+                Some((_, Alarm::Timer(timer))) => timer.expire(),
+                None => {}
+            }
+        }
+    }
+
+    fn note_first(&self, queue: &Queue) {
+        let first = queue.sleepers.first_key_value().map_or(NEVER, |(&(at, _), _)| at);
+        self.first_sleeper.store(first, Ordering::SeqCst);
+    }
+
+    /// Wakes those that Linux has answered.
+    fn wake_answered(&self) {
+        if self.waiting_count.load(Ordering::SeqCst) > 0 {
+            for waiting in self.waiting.lock().iter().filter(|w| w.is_over()) {
+                wake(&waiting.task);
+            }
+        }
+    }
+
+    fn has_answer(&self) -> bool {
+        self.waiting_count.load(Ordering::SeqCst) > 0 && self.waiting.lock().iter().any(Waiting::is_over)
+    }
+}
+
+/// Takes a thread that waits on another CPU.
+fn steal(me: &Cpu) -> Option<Arc<Task>> {
+    let (before, after) = cpus().split_at_checked(me.index)?;
+    let others = after.iter().skip(1).chain(before);
+    others.filter(|c| c.ready.load(Ordering::Relaxed) > 0).find_map(|c| c.take(|t| t.may_run_on(me.index)))
+}
+
+/// Where a thread that is ready goes: where it was if that is idle, else to an idle CPU, else where it was.
+fn choose(task: &Task) -> usize {
+    let last = task.cpu.load(Ordering::SeqCst);
+    let allowed = task.allowed.lock();
+    let fits = |c: &&Cpu| allowed.contains(c.index);
+    let was = cpus().get(last).filter(fits);
+    if let Some(was) = was {
+        if was.load() == 0 {
+            return last;
+        }
+    }
+    let idle = cpus().iter().filter(fits).find(|c| c.load() == 0);
+    match (idle, was) {
+        (Some(idle), _) => idle.index,
+        (None, Some(_)) => last,
+        _ => cpus().iter().filter(fits).min_by_key(|c| c.load()).map_or(last, |c| c.index),
+    }
+}
+
+/// Puts a thread that is ready into a queue.
+fn place(task: &Arc<Task>, target: usize) {
+    let Some(target) = cpus().get(target) else { return };
+    let before = target.push(task.clone());
+    let elsewhere = target.index != cpu::index();
+    if elsewhere && (target.halted.load(Ordering::SeqCst) || (before == 0 && target.busy.load(Ordering::SeqCst))) {
+        apic::kick(target.index);
+    }
+}
+
+/// Lets a new thread run, on the CPU that has least to do.
+pub fn start(task: &Arc<Task>) {
+    task.state.store(state::READY, Ordering::SeqCst);
+    let here = cpu::index();
+    let target = {
+        let allowed = task.allowed.lock();
+        let fits = cpus().iter().filter(|c| allowed.contains(c.index));
+        // Of two that are equal the next one after this CPU.
+        let distance = |c: &Cpu| (c.index + cpus().len() - here - 1) % cpus().len().max(1);
+        fits.min_by_key(|c| (c.load(), distance(c))).map_or(here, |c| c.index)
+    };
+    place(task, target);
+}
+
+/// Wakes a thread if it waits; says whether it did.
+pub fn wake(task: &Arc<Task>) -> bool {
+    let waited = task.state.compare_exchange(state::BLOCKED, state::READY, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    if waited && !cpus().is_empty() {
+        place(task, choose(task));
+    }
+    waited
+}
+
+/// Interrupts a thread that runs on another CPU.
+fn kick_if_elsewhere(task: &Task) {
+    if task.state.load(Ordering::SeqCst) == state::RUNNING {
+        let cpu = task.cpu.load(Ordering::SeqCst);
+        if !cpus().is_empty() && cpu != cpu::index() {
+            apic::kick(cpu);
+        }
+    }
+}
+
+/// Lets the CPU go on with others; returns when this thread is chosen again.
+fn switch_away(me: &Arc<Task>) {
+    let cpu = this();
+    let next = cpu.pop();
+    if next.as_ref().is_some_and(|next| Arc::ptr_eq(next, me)) {
+        me.state.store(state::RUNNING, Ordering::SeqCst);
+        return;
+    }
+    me.stop_clock();
+    me.registers.lock().save();
+    let to = next.as_ref().map_or(&cpu.idle, |next| &next.flow).clone();
+    cpu.begin(next);
+    flow::switch(&me.flow, &to);
+    drop(to);
+    arrive(me);
+}
+
+/// What a thread does first when it is chosen.
+pub fn arrive(me: &Arc<Task>) {
+    let cpu = this();
+    me.process.root.activate();
+    // Nobody else's registers were here since, and this thread's nowhere else.
+    let mine = cpu.last_user.swap(me.serial(), Ordering::Relaxed) == me.serial();
+    if !(me.note_registers_on(cpu.index) && mine) {
+        me.registers.lock().restore();
+    }
+    me.start_clock();
+}
+
+/// Ends the current thread, of which nothing may be left on its stack.
+pub fn finish() -> ! {
+    let cpu = this();
+    tlb::leave();
+    let next = cpu.pop();
+    let to = next.as_ref().map_or(&cpu.idle, |next| &next.flow).clone();
+    let me = cpu.current.lock().take();
+    let from = match &me {
+        Some(me) => me.flow.clone(),
+        None => unreachable!("a thread ends itself"),
+    };
+    drop(me);
+    cpu.begin(next);
+    flow::finish(from, to)
+}
+
+/// Gives way to others that want this CPU, if there are any.
+pub fn yield_now(me: &Arc<Task>) {
+    if cpus().is_empty() {
+        return;
+    }
+    let cpu = this();
+    if cpu.ready.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    me.state.store(state::READY, Ordering::SeqCst);
+    cpu.push(me.clone());
+    switch_away(me);
+}
+
+/// Goes to a CPU where it may run, if this isn't one.
+pub fn migrate(me: &Arc<Task>) {
+    if !cpus().is_empty() && !me.may_run_on(cpu::index()) {
+        me.state.store(state::READY, Ordering::SeqCst);
+        place(me, choose(me));
+        switch_away(me);
+    }
+}
+
+/// What a thread does on its way to ring 3 after an interrupt: gives way when its time is over.
+pub fn interrupted(me: &Arc<Task>) {
+    let cpu = this();
+    cpu.note_timer();
+    crate::serve::look_at_orders();
+    cpu.wake_sleepers();
+    cpu.wake_answered();
+    let end = cpu.slice_end.load(Ordering::Relaxed);
+    if end != 0 && time::monotonic_ns() >= end {
+        yield_now(me);
+    }
+}
+
+/// True if this CPU's timer has to be set or stopped before ring 3 goes on.
+pub fn is_wanted() -> bool {
+    let cpu = this();
+    let unset = cpu.slice_end.load(Ordering::Relaxed) == 0;
+    (unset && cpu.ready.load(Ordering::Relaxed) > 0)
+        || cpu.first_sleeper.load(Ordering::Relaxed) < cpu.armed.load(Ordering::Relaxed)
+}
+
+/// What a thread does last before it enters ring 3.
+pub fn before_user() {
+    let cpu = this();
+    let wanted = cpu.ready.load(Ordering::Relaxed) > 0;
+    if wanted || cpu.first_sleeper.load(Ordering::Relaxed) != cpu.armed.load(Ordering::Relaxed) {
+        cpu.arm();
+    }
+}
+
+/// Waits until `ready`, until a time of CLOCK_MONOTONIC, or until the thread is interrupted.
+pub fn wait(me: &Arc<Task>, deadline: Option<u64>, ready: &dyn Fn() -> bool) -> Woken {
+    wait_for(me, deadline, By::Signals, ready)
+}
+
+/// What may interrupt a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Signals,
+    /// Nothing but the end of the process.
+    End,
+}
+
+fn wait_for(me: &Arc<Task>, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Woken {
+    loop {
+        if let Some(woken) = look(me, deadline, by, ready) {
+            return woken;
+        }
+        if cpus().is_empty() {
+            // On the host.
+            cpu::take_interrupts();
+            continue;
+        }
+        me.state.store(state::BLOCKED, Ordering::SeqCst);
+        let bed = deadline.map(|at| Bed::take(this(), at, me.serial(), Alarm::Task(me.clone())));
+        if look(me, deadline, by, ready).is_some() {
+            let awake = me.state.compare_exchange(state::BLOCKED, state::RUNNING, Ordering::SeqCst, Ordering::SeqCst);
+            if awake.is_err() {
+                // Somebody has put it into a queue by now.
+                switch_away(me);
+            }
+        } else {
+            switch_away(me);
+        }
+        if let Some(bed) = bed {
+            bed.leave();
+        }
+    }
+}
+
+fn look(me: &Task, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Option<Woken> {
+    if ready() {
+        Some(Woken::Ready)
+    } else if by == By::Signals && me.is_interrupted() || by == By::End && me.process.ending().is_some() {
+        Some(Woken::Interrupted)
+    } else if deadline.is_some_and(|at| time::monotonic_ns() >= at) {
+        Some(Woken::TimedOut)
+    } else {
+        None
+    }
+}
+
+/// As [`wait`], for a word that Linux writes: the kick that follows goes to the CPU whose number `announce` is told.
+pub fn wait_for_linux(me: &Arc<Task>, word: &'static AtomicU32, value: u32, announce: &dyn Fn(usize), by: By) -> Woken {
+    let done = || word.load(Ordering::SeqCst) == value;
+    if cpus().is_empty() {
+        return wait_for(me, None, by, &done);
+    }
+    let cpu = this();
+    if cpu.ready.load(Ordering::Relaxed) == 0 {
+        let end = time::tsc().saturating_add(time::from_ns(SPIN_NS));
+        while time::tsc() < end && !done() && !me.has_attention() {
+            crate::serve::look_at_orders();
+            core::hint::spin_loop();
+        }
+        if done() {
+            return Woken::Ready;
+        }
+    }
+    cpu.waiting.lock().push(Waiting { word, value, task: me.clone() });
+    cpu.waiting_count.fetch_add(1, Ordering::SeqCst);
+    announce(cpu.index);
+    let woken = wait_for(me, None, by, &done);
+    cpu.waiting.lock().retain(|w| !Arc::ptr_eq(&w.task, me));
+    cpu.waiting_count.fetch_sub(1, Ordering::SeqCst);
+    woken
+}
+
+/// What a CPU does while no thread wants it: for ever.
+pub fn idle() -> ! {
+    let cpu = this();
+    loop {
+        crate::serve::look_at_orders();
+        cpu.wake_sleepers();
+        cpu.wake_answered();
+        if let Some(next) = cpu.pop().or_else(|| steal(cpu)) {
+            let to = next.flow.clone();
+            cpu.begin(Some(next));
+            flow::switch(&cpu.idle, &to);
+            continue;
+        }
+        let wanted = || cpu.ready.load(Ordering::SeqCst) > 0 || cpu.has_answer() || crate::serve::has_orders();
+        let end = time::tsc().saturating_add(time::from_ns(SPIN_NS));
+        while time::tsc() < end && !wanted() {
+            core::hint::spin_loop();
+        }
+        if wanted() {
+            continue;
+        }
+        tlb::leave();
+        cpu.arm();
+        cpu.halted.store(true, Ordering::SeqCst);
+        hermit_plat::cpu::idle_unless(wanted);
+        cpu.halted.store(false, Ordering::SeqCst);
+        cpu.note_timer();
+    }
+}

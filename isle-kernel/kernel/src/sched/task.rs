@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A thread as the scheduler and other threads see it. What only the thread itself uses is in [`Thread`].
+
+use crate::process::Process;
+use crate::signal::Pending;
+use crate::thread::Thread;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use hermit_plat::flow::Flow;
+use hermit_plat::{fpu, time, user};
+use spin::Mutex;
+
+/// Values of [`Task::state`].
+pub mod state {
+    /// On a CPU.
+    pub const RUNNING: u32 = 0;
+    /// In a CPU's queue.
+    pub const READY: u32 = 1;
+    /// Waits for somebody to wake it.
+    pub const BLOCKED: u32 = 2;
+}
+
+/// Registers of ring 3 that stay in the CPU while the kernel runs.
+pub struct Registers {
+    pub fpu: fpu::State,
+    fs_base: u64,
+    gs_base: u64,
+}
+
+impl Registers {
+    /// Those that a program begins with. `None` without kernel memory.
+    pub fn new() -> Option<Self> {
+        Some(Self { fpu: fpu::State::new()?, fs_base: 0, gs_base: 0 })
+    }
+
+    pub fn save(&mut self) {
+        self.fpu.save();
+        self.fs_base = user::fs_base();
+        self.gs_base = user::gs_base();
+    }
+
+    pub fn restore(&self) {
+        self.fpu.restore();
+        // What WRFSBASE and WRGSBASE allow beyond an application's addresses is of no use, and is not kept.
+        user::set_fs_base(self.fs_base);
+        user::set_gs_base(self.gs_base);
+    }
+
+    /// Those of a new thread, which begins with its creator's.
+    pub fn for_clone(&self, tls: Option<u64>) -> Option<Self> {
+        let fs_base = tls.unwrap_or(self.fs_base);
+        Some(Self { fpu: self.fpu.try_clone()?, fs_base, gs_base: self.gs_base })
+    }
+}
+
+/// CPUs of the isle, one bit each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuMask(Vec<u64>);
+
+impl CpuMask {
+    /// All CPUs of the isle.
+    pub fn all() -> Self {
+        let count = super::cpu_count();
+        let mut mask = Self(alloc::vec![0; count.div_ceil(64)]);
+        for cpu in 0..count {
+            mask.insert(cpu);
+        }
+        mask
+    }
+
+    /// From an application's words; bits beyond the isle's CPUs don't count.
+    pub fn from_words(words: impl Iterator<Item = u64>) -> Self {
+        let mut mask = Self::all();
+        let mut words = words;
+        for word in &mut mask.0 {
+            *word &= words.next().unwrap_or(0);
+        }
+        mask
+    }
+
+    pub fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|w| *w == 0)
+    }
+
+    fn insert(&mut self, cpu: usize) {
+        if let Some(word) = self.0.get_mut(cpu / 64) {
+            *word |= 1 << (cpu % 64);
+        }
+    }
+
+    pub fn contains(&self, cpu: usize) -> bool {
+        self.0.get(cpu / 64).is_some_and(|w| w & (1 << (cpu % 64)) != 0)
+    }
+}
+
+/// A thread.
+pub struct Task {
+    /// Unlike the thread's number never used twice.
+    serial: u64,
+    pub tid: u32,
+    pub process: Arc<Process>,
+    pub(super) flow: Arc<Flow>,
+    pub(super) state: AtomicU32,
+    /// Where it runs, or ran last.
+    pub(super) cpu: AtomicUsize,
+    /// Where it may run.
+    pub allowed: Mutex<CpuMask>,
+    /// There may be a signal for it, or its process ends.
+    attention: AtomicBool,
+    /// Signals that were sent to this very thread.
+    pub pending: Mutex<Pending>,
+    /// Signals that wait until it wants them.
+    pub blocked: AtomicU64,
+    pub registers: Mutex<Registers>,
+    /// The CPU that it put its registers into.
+    registers_on: AtomicUsize,
+    /// What it begins with; taken when it does.
+    start: Mutex<Option<Box<Thread>>>,
+    /// Ticks that it has run, without the present stretch; and when that began.
+    ran: AtomicU64,
+    since: AtomicU64,
+    /// sched_setscheduler(2): policy and priority.
+    pub policy: AtomicU64,
+    /// Signals that it waits for in sigtimedwait(2).
+    pub waits_for: AtomicU64,
+    /// Woken by futex(2).
+    pub futex_woken: AtomicBool,
+}
+
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+impl Task {
+    /// A new thread, which runs once it is placed. `None` without kernel memory.
+    pub fn new(
+        tid: u32,
+        process: Arc<Process>,
+        registers: Registers,
+        allowed: CpuMask,
+        blocked: u64,
+    ) -> Option<Arc<Self>> {
+        let flow = Arc::new(Flow::new(crate::thread::begin)?);
+        Some(Arc::new(Self {
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            tid,
+            process,
+            flow,
+            state: AtomicU32::new(state::BLOCKED),
+            cpu: AtomicUsize::new(hermit_plat::cpu::index()),
+            allowed: Mutex::new(allowed),
+            attention: AtomicBool::new(false),
+            pending: Mutex::new(Pending::default()),
+            blocked: AtomicU64::new(blocked),
+            registers: Mutex::new(registers),
+            registers_on: AtomicUsize::new(usize::MAX),
+            start: Mutex::new(None),
+            ran: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            policy: AtomicU64::new(0),
+            waits_for: AtomicU64::new(0),
+            futex_woken: AtomicBool::new(false),
+        }))
+    }
+
+    /// A number that is never used twice.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Says what the thread is to begin with.
+    pub fn set_start(&self, thread: Box<Thread>) {
+        *self.start.lock() = Some(thread);
+    }
+
+    /// What the thread is to begin with.
+    pub fn take_start(&self) -> Option<Box<Thread>> {
+        self.start.lock().take()
+    }
+
+    /// Says that its registers are in a CPU from now on; returns whether they went there the last time.
+    pub(super) fn note_registers_on(&self, cpu: usize) -> bool {
+        self.registers_on.swap(cpu, Ordering::Relaxed) == cpu
+    }
+
+    pub fn may_run_on(&self, cpu: usize) -> bool {
+        self.allowed.lock().contains(cpu)
+    }
+
+    /// Makes it look at its signals, and at whether its process ends, soon.
+    pub fn notify(self: &Arc<Self>) {
+        self.attention.store(true, Ordering::SeqCst);
+        if !super::wake(self) {
+            super::kick_if_elsewhere(self);
+        }
+    }
+
+    /// True if it has to look at its signals, or its process ends.
+    pub fn has_attention(&self) -> bool {
+        self.attention.load(Ordering::SeqCst)
+    }
+
+    /// As [`has_attention`](Self::has_attention), which is false afterwards.
+    pub fn take_attention(&self) -> bool {
+        self.has_attention() && self.attention.swap(false, Ordering::SeqCst)
+    }
+
+    /// True if a wait has to end: for a signal or the end of the process.
+    pub fn is_interrupted(&self) -> bool {
+        if self.process.ending().is_some() {
+            return true;
+        }
+        if !self.has_attention() {
+            return false;
+        }
+        if !crate::signal::has_due(self) {
+            // Another thread took the signal.
+            self.attention.store(false, Ordering::SeqCst);
+        }
+        // Once more: it may have come in between.
+        let due = crate::signal::has_due(self);
+        if due {
+            self.attention.store(true, Ordering::SeqCst);
+        }
+        due
+    }
+
+    pub(super) fn start_clock(&self) {
+        self.since.store(time::tsc(), Ordering::Relaxed);
+    }
+
+    pub(super) fn stop_clock(&self) {
+        let now = time::tsc();
+        let since = self.since.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            let ran = self.ran.load(Ordering::Relaxed);
+            self.ran.store(ran.wrapping_add(now.saturating_sub(since)), Ordering::Relaxed);
+        }
+    }
+
+    /// Nanoseconds that it has been on a CPU.
+    pub fn run_ns(&self) -> u64 {
+        let since = self.since.load(Ordering::Relaxed);
+        let now = if since == 0 { 0 } else { time::tsc().saturating_sub(since) };
+        time::to_ns(self.ran.load(Ordering::Relaxed).wrapping_add(now))
+    }
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Page tables that several CPUs run on at once, and what these remember of them.
+//!
+//! The kernel never uses an application's addresses, so only CPUs in ring 3 need to be told when something was unmapped.
+//! A change raises the page table's `generation`. A CPU says that it is in ring 3 before it looks at the generation;
+//! who makes a change looks at that afterwards. So either the CPU sees the new generation and forgets what it
+//! remembers, or it is seen in ring 3, interrupted, and waited for. That wait is short: ring 3 takes interrupts.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A set of CPUs that any of them may change.
+pub struct CpuSet(Box<[AtomicU64]>);
+
+impl CpuSet {
+    /// An empty set for so many CPUs.
+    pub fn new(count: usize) -> Self {
+        Self((0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().into())
+    }
+
+    pub fn insert(&self, cpu: usize) {
+        if let Some(word) = self.0.get(cpu / 64) {
+            word.fetch_or(1 << (cpu % 64), Ordering::SeqCst);
+        }
+    }
+
+    pub fn remove(&self, cpu: usize) {
+        if let Some(word) = self.0.get(cpu / 64) {
+            word.fetch_and(!(1 << (cpu % 64)), Ordering::SeqCst);
+        }
+    }
+
+    pub fn contains(&self, cpu: usize) -> bool {
+        self.0.get(cpu / 64).is_some_and(|w| w.load(Ordering::SeqCst) & (1 << (cpu % 64)) != 0)
+    }
+
+    /// All that are in the set, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(index, word)| {
+            let mut bits = word.load(Ordering::SeqCst);
+            core::iter::from_fn(move || {
+                let bit = bits.trailing_zeros() as usize;
+                bits &= bits.wrapping_sub(1);
+                (bit < 64).then_some(index * 64 + bit)
+            })
+        })
+    }
+}
+
+/// What CPUs have to agree about that run on the same page table.
+pub struct Root {
+    physical: u64,
+    generation: AtomicU64,
+    /// All CPUs that run on it, and some that once did.
+    cpus: CpuSet,
+    /// More than one CPU may run on it at the same time.
+    is_shared: AtomicBool,
+}
+
+impl Root {
+    pub(crate) fn new(physical: u64) -> Self {
+        let count = crate::shared::try_get().map_or(1, |s| s.cpus.len());
+        Self { physical, generation: AtomicU64::new(1), cpus: CpuSet::new(count), is_shared: AtomicBool::new(false) }
+    }
+
+    #[cfg(not(target_os = "none"))]
+    pub(crate) fn wait_until_unused(&self) {}
+
+    #[cfg(not(target_os = "none"))]
+    pub(crate) fn changed(&self, _: u64, _: u64) {
+        let _ = (self.physical, &self.cpus);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// True if no CPU remembers anything from before the last change.
+    pub(crate) fn is_settled(&self) -> bool {
+        #[cfg(target_os = "none")]
+        return self.on_isle_settled();
+        #[cfg(not(target_os = "none"))]
+        true
+    }
+
+    /// True if more than one CPU may run on it at the same time.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Has to be called before a second CPU may run on it.
+    pub fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns when every CPU that runs on it has been out of ring 3 at least for a moment.
+    pub fn synchronize(&self) {
+        self.changed(0, 0);
+    }
+
+    /// Makes it this CPU's page table.
+    pub fn activate(&self) {
+        #[cfg(target_os = "none")]
+        self.load();
+    }
+}
+
+#[cfg(target_os = "none")]
+mod on_isle {
+    use super::{Ordering, Root};
+    use crate::cpu::{self, PerCpu};
+    use crate::{apic, boot, kmap};
+
+    /// Changes of at most so many bytes are forgotten page by page on the CPU that makes them.
+    const FEW: u64 = 32 * 4096;
+
+    fn load(cpu: &PerCpu, root: u64) {
+        cpu.root.store(root, Ordering::Relaxed);
+        // SAFETY: a PML4 whose upper half is the kernel's.
+        unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack)) }
+    }
+
+    /// Makes no application's page table this CPU's.
+    pub fn leave() {
+        let cpu = cpu::current();
+        if cpu.root.load(Ordering::Relaxed) != kmap::root() {
+            load(cpu, kmap::root());
+        }
+    }
+
+    impl Root {
+        pub(super) fn load(&self) {
+            let cpu = cpu::current();
+            if cpu.root.load(Ordering::Relaxed) != self.physical {
+                self.cpus.insert(cpu.index);
+                // Before the load, which forgets everything: a change in between is seen by `enter`.
+                cpu.flushed.store(self.generation.load(Ordering::SeqCst), Ordering::SeqCst);
+                load(cpu, self.physical);
+            }
+        }
+
+        /// True if this CPU runs on it.
+        pub(crate) fn is_loaded(&self) -> bool {
+            cpu::current().root.load(Ordering::Relaxed) == self.physical
+        }
+
+        /// Has to be called right before ring 3 is entered, with interrupts off.
+        pub(crate) fn enter(&self) {
+            let cpu = cpu::current();
+            cpu.in_user.store(true, Ordering::SeqCst);
+            let generation = self.generation.load(Ordering::SeqCst);
+            if cpu.flushed.load(Ordering::Relaxed) != generation {
+                // In this order: who reads `flushed` then knows that it is true.
+                load(cpu, self.physical);
+                cpu.flushed.store(generation, Ordering::SeqCst);
+            }
+        }
+
+        /// Makes all CPUs forget what they remember of a range. Interrupts the few that are in ring 3.
+        pub(crate) fn changed(&self, start: u64, end: u64) {
+            let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+            let me = cpu::current();
+            if me.root.load(Ordering::Relaxed) == self.physical {
+                if end.saturating_sub(start) <= FEW && me.flushed.load(Ordering::Relaxed) == generation - 1 {
+                    for virt in (start..end).step_by(4096) {
+                        x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(virt));
+                    }
+                } else {
+                    load(me, self.physical);
+                }
+                me.flushed.store(generation, Ordering::SeqCst);
+            }
+            let behind = |index: usize| {
+                boot::per_cpu(index).is_some_and(|cpu| {
+                    cpu.in_user.load(Ordering::SeqCst)
+                        && cpu.root.load(Ordering::SeqCst) == self.physical
+                        && cpu.flushed.load(Ordering::SeqCst) < generation
+                })
+            };
+            let others = || self.cpus.iter().filter(|cpu| *cpu != me.index && behind(*cpu));
+            for cpu in others() {
+                apic::kick(cpu);
+            }
+            while others().next().is_some() {
+                core::hint::spin_loop();
+            }
+        }
+
+        /// Waits for CPUs that are about to leave it.
+        pub(crate) fn wait_until_unused(&self) {
+            let runs = |index| boot::per_cpu(index).is_some_and(|c| c.root.load(Ordering::SeqCst) == self.physical);
+            while self.cpus.iter().any(runs) {
+                core::hint::spin_loop();
+            }
+        }
+
+        pub(super) fn on_isle_settled(&self) -> bool {
+            let generation = self.generation.load(Ordering::SeqCst);
+            self.cpus.iter().all(|index| {
+                boot::per_cpu(index).is_none_or(|cpu| {
+                    cpu.root.load(Ordering::SeqCst) != self.physical || cpu.flushed.load(Ordering::SeqCst) >= generation
+                })
+            })
+        }
+    }
+}
+
+#[cfg(target_os = "none")]
+pub use on_isle::leave;
+
+/// There is no page table on the host.
+#[cfg(not(target_os = "none"))]
+pub fn leave() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_hold_what_was_put_in() {
+        let set = CpuSet::new(130);
+        for cpu in [0, 63, 64, 129] {
+            set.insert(cpu);
+        }
+        set.remove(63);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 64, 129]);
+        assert!(set.contains(129) && !set.contains(63) && !set.contains(4000));
+    }
+}
