@@ -21,7 +21,6 @@
 #include <linux/wait.h>
 #include <asm/apic.h>
 #include <asm/hw_irq.h>
-#include <asm/pgtable.h>
 
 static char *memory;
 module_param(memory, charp, 0444);
@@ -119,20 +118,6 @@ bool hermit_helper_has_unmovable_page(unsigned long pfn, unsigned long count)
 			cond_resched();
 	}
 	return false;
-}
-
-/*
- * Is a range only a part of a 1 GiB page of the direct map? Linux 6.12 removes such pages as a whole only: asked for a
- * part of one, remove_pud_table() takes the page for a page table.
- */
-bool hermit_helper_shares_huge_mapping(unsigned long address, unsigned long len);
-bool hermit_helper_shares_huge_mapping(unsigned long address, unsigned long len)
-{
-	unsigned int level;
-
-	if (IS_ALIGNED(address | len, PUD_SIZE))
-		return false;
-	return lookup_address((unsigned long)__va(address), &level) && level == PG_LEVEL_1G;
 }
 
 void hermit_helper_init_completion(struct completion *done);

@@ -15,7 +15,6 @@ extern "C" {
     fn hermit_helper_node_span(node: i32, start: *mut usize, spanned: *mut usize, present: *mut usize);
     fn hermit_helper_page_zone(pfn: usize, node: i32) -> i32;
     fn hermit_helper_has_unmovable_page(pfn: usize, count: usize) -> bool;
-    fn hermit_helper_shares_huge_mapping(address: usize, len: usize) -> bool;
 }
 
 const PAGE_SIZE: u64 = crate::abi::PAGE_SIZE;
@@ -70,12 +69,6 @@ pub fn is_pinned_down(block: Range) -> bool {
     let (pfn, count) = (block.start / PAGE_SIZE, block.len / PAGE_SIZE);
     // SAFETY: Looks up any page frame number, whether there is memory or not.
     unsafe { hermit_helper_has_unmovable_page(pfn as usize, count as usize) }
-}
-
-/// Whether Linux has mapped a block together with others by one 1 GiB page. Removing it would crash Linux 6.12.
-pub fn shares_huge_mapping(block: Range) -> bool {
-    // SAFETY: Looks up an address of the direct map, whether it is mapped or not.
-    unsafe { hermit_helper_shares_huge_mapping(block.start as usize, block.len as usize) }
 }
 
 /// Takes a block from Linux. May take for ever if pages are pinned; a signal ends it with EINTR.

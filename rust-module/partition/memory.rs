@@ -30,9 +30,6 @@ struct LentBlock {
 
 impl LentBlock {
     fn take(node: u32, range: Range, zone: Zone) -> Result<Self> {
-        if memory::shares_huge_mapping(range) {
-            return Err(ENODEV);
-        }
         memory::offline_and_remove(range)?;
         let mut this = Self { node, range, zone, region: None };
         // Nobody adds it as memory meanwhile, and /proc/iomem says who has it.
@@ -87,9 +84,9 @@ impl LentMemory {
         let count = (wanted / block_size).max(1) as usize;
         // Allocated beforehand: no failure may lose a block that was taken.
         let mut blocks: KVec<LentBlock> = KVec::with_capacity(candidates.len(), GFP_KERNEL)?;
-        let last_error = take_blocks(node, count, &mut candidates, &mut blocks)?;
+        take_blocks(node, count, &mut candidates, &mut blocks)?;
         if blocks.is_empty() {
-            report_nothing(node, wanted, last_error);
+            report_nothing(node, wanted, &candidates);
             return Err(ENOMEM);
         }
         if blocks.len() < count {
@@ -115,60 +112,68 @@ impl LentMemory {
 struct Candidate {
     range: Range,
     zone: Zone,
-    /// Not taken yet, and it makes sense to try.
-    open: bool,
+    state: State,
 }
 
-/// Takes `count` of the candidates, or as many as can be had in time. Returns the last failure.
-fn take_blocks(
-    node: u32,
-    count: usize,
-    candidates: &mut [Candidate],
-    blocks: &mut KVec<LentBlock>,
-) -> Result<Option<(Range, Error)>> {
+#[derive(Clone, Copy)]
+enum State {
+    Untried,
+    Taken,
+    /// It holds pages of the kernel's own, and will.
+    Pinned,
+    Failed(Error),
+}
+
+impl Candidate {
+    /// Whether it makes sense to try (again).
+    fn is_open(&self) -> bool {
+        match self.state {
+            State::Untried => true,
+            State::Taken | State::Pinned => false,
+            // EINTR: its time was up, maybe since another isle held the lock of all memory.
+            State::Failed(e) => self.zone == Zone::Movable && (e == EBUSY || e == EAGAIN || e == EINTR),
+        }
+    }
+}
+
+/// Takes `count` of the candidates, or as many as can be had in time.
+fn take_blocks(node: u32, count: usize, candidates: &mut [Candidate], blocks: &mut KVec<LentBlock>) -> Result {
     let end = time::monotonic_ns() + TAKE_TIMEOUT_MS * 1_000_000;
-    let mut last_error = None;
     for round in 0..ROUNDS {
         if round > 0 {
             time::sleep_us(PAUSE_US);
         }
-        for candidate in candidates.iter_mut().filter(|candidate| candidate.open) {
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.is_open()) {
             let left_ms = end.saturating_sub(time::monotonic_ns()) / 1_000_000;
             if blocks.len() == count || left_ms == 0 {
-                return Ok(last_error);
+                return Ok(());
             }
-            let range = candidate.range;
+            if memory::is_pinned_down(candidate.range) {
+                candidate.state = State::Pinned;
+                continue;
+            }
+            let (range, zone) = (candidate.range, candidate.zone);
             let mut result = Err(EBUSY);
-            let mut ended = Ended::ByItself;
-            if !memory::is_pinned_down(range) {
-                ended = kthread::run_interruptibly(left_ms.min(BLOCK_TIMEOUT_MS) as u32, &mut || {
-                    result = LentBlock::take(node, range, candidate.zone);
-                })?;
-            }
-            match result {
+            let ended = kthread::run_interruptibly(left_ms.min(BLOCK_TIMEOUT_MS) as u32, &mut || {
+                result = LentBlock::take(node, range, zone);
+            })?;
+            candidate.state = match result {
                 Ok(block) => {
-                    candidate.open = false;
                     // The caller has made room.
                     let _ = blocks.push(block, GFP_KERNEL);
+                    State::Taken
                 }
-                Err(e) => {
-                    // EINTR: its time was up, maybe since another isle held the lock of all memory.
-                    candidate.open = candidate.zone == Zone::Movable && (e == EBUSY || e == EAGAIN || e == EINTR);
-                    // This one explains all others.
-                    if !matches!(last_error, Some((_, before)) if before == ENODEV) {
-                        last_error = Some((range, e));
-                    }
-                }
-            }
+                Err(e) => State::Failed(e),
+            };
             if ended == Ended::Killed {
                 return Err(EINTR);
             }
         }
-        if !candidates.iter().any(|candidate| candidate.open) {
+        if !candidates.iter().any(Candidate::is_open) {
             break;
         }
     }
-    Ok(last_error)
+    Ok(())
 }
 
 /// All blocks of a node that are on line: first the movable ones, each kind from the top.
@@ -181,7 +186,7 @@ fn candidates(node: u32, block_size: u64) -> Result<KVec<Candidate>> {
         for number in (first..last).rev() {
             let range = Range { start: number * block_size, len: block_size };
             if memory::zone_of(node, range) == Some(zone) {
-                found.push(Candidate { range, zone, open: true }, GFP_KERNEL)?;
+                found.push(Candidate { range, zone, state: State::Untried }, GFP_KERNEL)?;
             }
         }
     }
@@ -203,22 +208,18 @@ fn merge(ascending: &[LentBlock]) -> Result<KVec<Range>> {
     Ok(ranges)
 }
 
-fn report_nothing(node: u32, wanted: u64, last: Option<(Range, Error)>) {
-    let (span, _) = memory::node_span(node);
-    if matches!(last, Some((_, e)) if e == ENODEV) {
-        pr_err!(
-            "isle{node}: Linux maps its memory by 1 GiB pages, of which no part can be lent; boot it with nogbpages\n"
-        );
-        return;
-    }
-    let (range, why) = match last {
-        Some((range, e)) => (range, e.to_errno()),
-        None => (span, 0),
-    };
+/// Says why nothing was got: how many blocks there are, what holds them, and the first that should have gone.
+fn report_nothing(node: u32, wanted: u64, candidates: &[Candidate]) {
+    let pinned = candidates.iter().filter(|candidate| matches!(candidate.state, State::Pinned)).count();
+    let failed = candidates.iter().find_map(|candidate| match candidate.state {
+        State::Failed(e) => Some((candidate.range, e.to_errno())),
+        _ => None,
+    });
+    let (range, why) = failed.unwrap_or((Range { start: 0, len: 0 }, 0));
     pr_err!(
-        "isle{node}: no memory of node {node} could be taken, last tried {:#x}-{:#x} ({why}); boot with movablecore= so that memory stays movable, or ask for less than {} in /sys/hermit/isle{node}/memory\n",
+        "isle{node}: no memory of node {node} could be taken: of {} blocks on line {pinned} hold pages that can't move; the first other one, at {:#x}, gave {why}; boot with movablecore= so that memory stays movable, or ask for less than {} in /sys/hermit/isle{node}/memory\n",
+        candidates.len(),
         range.start,
-        (range.start + range.len).saturating_sub(1),
         size::Shown(wanted)
     );
 }
