@@ -41,6 +41,7 @@ vm() {
 
 apps() {
 	make -C apps/tests OUT="$PWD/build/apps-plain"
+	make -C apps/benchmarks OUT="$PWD/build/bench"
 	mkdir -p build/apps
 	for app in build/apps-plain/*; do
 		[ -x "$app" ] && [ ! -d "$app" ] || continue

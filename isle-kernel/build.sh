@@ -25,7 +25,8 @@ if [ -z "$linker" ]; then
 fi
 [ -n "$linker" ] || { echo "$0: no ld.lld found: install lld" >&2; exit 1; }
 
-export RUSTC RUSTC_BOOTSTRAP=1
+# LD_LLD: for the vDSO, which a build script links.
+export RUSTC RUSTC_BOOTSTRAP=1 LD_LLD="$linker"
 export CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER="$linker"
 target=${CARGO_TARGET_DIR:-$PWD/target}
 CARGO_TARGET_DIR=$target "$CARGO" build --locked --release --package isle-kernel \

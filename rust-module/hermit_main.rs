@@ -14,6 +14,7 @@ use kernel::prelude::*;
 #[allow(dead_code)]
 mod abi;
 mod boot;
+mod clock;
 mod door;
 mod isle;
 mod kapi;

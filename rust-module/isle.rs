@@ -14,6 +14,7 @@ use crate::boot::image::Image;
 use crate::boot::shared::{IsleBell, RingListener, Shared};
 use crate::boot::start::Trampoline;
 use crate::boot::{load, start};
+use crate::clock::Keeper;
 use crate::kapi::apic::ApicId;
 use crate::kapi::chardev::AddressSpace;
 use crate::kapi::irq::{DomainHandle, Doorbell};
@@ -44,6 +45,7 @@ struct Config {
 /// A running isle. Fields are given back in this order.
 pub struct Running {
     doorbell: Option<Doorbell>,
+    _clock: Keeper,
     pub shared: Arc<Shared>,
     /// Application memory is mapped so that processes map it write-back too.
     _app_memory: KVec<Mapping>,
@@ -245,6 +247,7 @@ impl Isle {
             app_memory.push(Mapping::new(range)?, GFP_KERNEL)?;
         }
         let taken = KVec::from_elem(false, loaded.shared.slots(), GFP_KERNEL)?;
+        let clock = Keeper::new(loaded.shared.clone(), loaded.clock)?;
         // Nothing may return from here on without stopping the CPUs that run by then.
         let started = start::start(node, &self.trampoline, &image, &loaded, &cpus);
         let shared = loaded.shared;
@@ -255,7 +258,8 @@ impl Isle {
             time::sleep_us(1_000);
             return Err(e);
         }
-        let mut running = Running { doorbell: None, shared: shared.clone(), _app_memory: app_memory, cpus, memory };
+        let mut running =
+            Running { doorbell: None, _clock: clock, shared: shared.clone(), _app_memory: app_memory, cpus, memory };
         match self.make_doorbell(shared) {
             Ok(doorbell) => running.doorbell = Some(doorbell),
             Err(e) => {

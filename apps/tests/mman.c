@@ -280,7 +280,8 @@ static int gives_back(void)
         CHECK(is_filled(a + i * PAGE, PAGE, 7) || is_filled(a + i * PAGE, PAGE, 0));
     memset(a, 8, 8 * PAGE);
     CHECK(is_filled(a, 8 * PAGE, 8));
-    static const int harmless[] = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED};
+    /* Not MADV_WILLNEED: for such memory it is EBADF where Linux has no swap. */
+    static const int harmless[] = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL};
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
         CHECK(madvise(a, 8 * PAGE, harmless[i]) == 0);
     CHECK(is_filled(a, 8 * PAGE, 8));

@@ -187,7 +187,8 @@ static int says_what_faulted(void)
         uintptr_t at = faults[i].at == IP ? (uintptr_t)last_registers[REG_RIP] : faults[i].at;
         if (count != 1 || last.si_signo != number || last.si_code != faults[i].code || (uintptr_t)last.si_addr != at) {
             fprintf(stderr, "%s: %d times, signal %d, code %d at %p; expected signal %d, code %d at %p\n",
-                    faults[i].name, count, last.si_signo, last.si_code, last.si_addr, number, faults[i].code, (void *)at);
+                    faults[i].name, count, last.si_signo, last.si_code, last.si_addr, number, faults[i].code,
+                    (void *)at);
             return 1;
         }
         int trap = (int)last_registers[REG_TRAPNO], error = (int)last_registers[REG_ERR];

@@ -299,8 +299,10 @@ static int interrupts_reads(void)
 static long computes(void)
 {
     volatile double sum = 0;
-    for (long i = 1; !atomic_load_explicit(&stop, memory_order_relaxed); i++)
-        sum = sum + 1.0 / (double)i;
+    long i = 1;
+    do
+        sum = sum + 1.0 / (double)i++;
+    while (!atomic_load_explicit(&stop, memory_order_relaxed));
     return sum > 0 ? 0 : 1;
 }
 

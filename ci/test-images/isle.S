@@ -11,9 +11,6 @@
  * Layouts are those of isle-kernel/abi.
  */
 
-/* abi::VERSION */
-#define VERSION		2
-
 #define DIRECT_MAP	0xffff800000000000
 #define BOOT_CPU_COUNT	16
 #define BOOT_CONTROL	88
@@ -131,6 +128,6 @@ not_last:
 	.balign	4
 	.long	7, 16, 1
 	.ascii	"Hermit\0\0"
-	.long	VERSION
+	.long	3
 	.long	trampoline_end - trampoline
 	.quad	trampoline

@@ -91,7 +91,9 @@ impl Performer {
                 let len = buffer(checked, 1).map_or(0, |s| s.len);
                 is_local() && (len <= QUICK_LEN || checked.fd() == self.exe_fd)
             }
-            hermit_abi::offload::IOCTL => true,
+            offload::IOCTL | offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL => true,
+            // It only looks.
+            offload::EPOLL_WAIT => checked.scalar(3) == 0,
             _ => false,
         }
     }
@@ -208,6 +210,10 @@ impl Performer {
             if let (Owned::Out(bytes), Argument::Out(scatter)) = (owned, argument) {
                 let written = match kind {
                     Arg::Out(_) => usize::try_from(result).ok().and_then(|n| bytes.get(..n)),
+                    Arg::OutArray(_, size) => usize::try_from(result)
+                        .ok()
+                        .and_then(|n| n.checked_mul(usize::from(size)))
+                        .and_then(|n| bytes.get(..n)),
                     _ => Some(bytes.as_slice()),
                 };
                 if self.put(scatter, 0, written.unwrap_or(bytes)).is_err() {

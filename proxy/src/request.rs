@@ -162,8 +162,11 @@ fn argument(
             Err(Refusal::Malformed("more bytes than the call's argument says"))
         }
         Arg::In(n) | Arg::Out(n) if len == 0 && counted(n) != 0 => Err(Refusal::Errno(libc::EFAULT)),
+        Arg::OutArray(n, size) if len > counted(n).saturating_mul(size.into()) => {
+            Err(Refusal::Malformed("more bytes than the call's argument says"))
+        }
         Arg::In(_) => segments.take(len).map(Argument::In),
-        Arg::Out(_) => segments.take(len).map(Argument::Out),
+        Arg::Out(_) | Arg::OutArray(..) => segments.take(len).map(Argument::Out),
         Arg::InStruct(size) | Arg::OutStruct(size) if len != u64::from(size) => {
             Err(Refusal::Malformed("a structure of another size"))
         }

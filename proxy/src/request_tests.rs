@@ -57,6 +57,13 @@ fn good_requests_pass() {
 }
 
 #[test]
+fn arrays_are_no_longer_than_counted() {
+    let wait = |count, len| snapshot(232, &[1, 1, count, 0], &[0, len], &[(0, len)]);
+    assert!(verdict(&wait(2, 24)).is_ok() && verdict(&wait(u64::MAX, 24)).is_ok());
+    assert!(is_malformed(&wait(2, 25)) && is_malformed(&wait(0, 1)));
+}
+
+#[test]
 fn descriptors_must_be_the_applications() {
     let foreign = 900;
     assert_eq!(errno(&snapshot(3, &[700], &[], &[])), libc::EBADF);

@@ -49,6 +49,10 @@ pub fn forward(number: u32, values: &mut [Value<'_>; 6]) -> i64 {
                 lens[usize::from(*n)] = Some(bytes.len() as u64);
                 bytes.as_mut_ptr() as u64
             }
+            (Arg::OutArray(n, size), Value::Out(bytes)) => {
+                lens[usize::from(*n)] = Some(bytes.len() as u64 / u64::from((*size).max(1)));
+                bytes.as_mut_ptr() as u64
+            }
             (Arg::InStruct(size), Value::In(bytes)) if bytes.len() >= usize::from(*size) => {
                 bytes.as_ptr() as u64
             }

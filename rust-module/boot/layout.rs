@@ -5,7 +5,7 @@
 //! See `abi/boot.rs` for the order in the kernel part.
 
 use crate::abi::boot::{BootInfo, Range, BOOT_STACK_SIZE};
-use crate::abi::{app::App, channel::Channel, control::Control, cpu::Cpu, log::LogRing};
+use crate::abi::{app::App, channel::Channel, clock::Clock, control::Control, cpu::Cpu, log::LogRing};
 use crate::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use core::mem::size_of;
 
@@ -28,6 +28,7 @@ pub struct Layout {
     pub log: u64,
     pub apps: u64,
     pub channels: u64,
+    pub clock: u64,
     pub pool: Range,
     pub slots: u32,
 }
@@ -53,6 +54,7 @@ impl Layout {
             log: cut.take_of::<LogRing>(1),
             apps: cut.take_of::<App>(slots),
             channels: cut.take_of::<Channel>(slots),
+            clock: cut.take_of::<Clock>(1),
             pool: Range::default(),
             slots,
         };

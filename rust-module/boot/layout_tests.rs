@@ -17,6 +17,7 @@ fn parts(l: &Layout, cpus: u32) -> Vec<(u64, u64)> {
         (l.log, size_of::<LogRing>() as u64),
         (l.apps, of(l.slots.into(), size_of::<App>())),
         (l.channels, of(l.slots.into(), size_of::<Channel>())),
+        (l.clock, size_of::<Clock>() as u64),
         (l.pool.start, l.pool.len),
     ]
 }

@@ -7,6 +7,7 @@ use super::layout::Layout;
 use super::pagetable::{Access, Builder};
 use super::shared::Shared;
 use crate::abi::boot::{BootInfo, Range, DIRECT_MAP, DIRECT_MAP_SIZE, MAGIC, MAX_RANGES};
+use crate::abi::clock::{Clock, Sample, Steering};
 use crate::abi::control::{Control, NO_DOORBELL};
 use crate::abi::cpu::Cpu;
 use crate::kapi::apic::ApicId;
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub page_table: u64,
     /// Virtual address of the image's entry point.
     pub entry: u64,
+    /// What the isle's clock page says.
+    pub clock: Steering,
 }
 
 /// Loads an image. ENOMEM: there is too little memory for it.
@@ -58,7 +61,10 @@ pub fn load(node: u32, image: &Image, memory: &LentMemory, cpus: &LentCpus) -> R
     }
     let page_table = tables.root();
 
-    write_boot_info(node, &mapping, &layout, ranges, page_table, count)?;
+    let now = time::undisturbed(time::sample);
+    write_boot_info(node, &mapping, &layout, ranges, page_table, count, &now)?;
+    let clock = Steering::start(&now, time::tsc_khz());
+    mapping.get::<Clock>(layout.clock)?.publish(&clock);
     mapping.get::<Control>(layout.control)?.doorbell.store(NO_DOORBELL, Ordering::Relaxed);
     let table = mapping.slice::<Cpu>(layout.cpus, count)?;
     for (entry, (&number, apic_id)) in table.iter().zip(cpus.numbers().iter().zip(cpus.apic_ids())) {
@@ -67,7 +73,7 @@ pub fn load(node: u32, image: &Image, memory: &LentMemory, cpus: &LentCpus) -> R
     }
     let entry = elf.entry;
     let shared = Arc::new(Shared::new(mapping, layout, count)?, GFP_KERNEL)?;
-    Ok(Loaded { shared, page_table, entry })
+    Ok(Loaded { shared, page_table, entry, clock })
 }
 
 fn write_boot_info(
@@ -77,6 +83,7 @@ fn write_boot_info(
     ranges: &[Range],
     page_table: u64,
     cpus: usize,
+    now: &Sample,
 ) -> Result {
     let mut app_memory = [Range::default(); MAX_RANGES];
     let mut range_count = 0;
@@ -101,9 +108,10 @@ fn write_boot_info(
         log: layout.log,
         apps: layout.apps,
         channels: layout.channels,
-        realtime_ns: time::realtime_ns(),
-        monotonic_ns: time::monotonic_ns(),
-        tsc_at_boot: time::tsc(),
+        clock: layout.clock,
+        realtime_ns: now.monotonic_ns.wrapping_add(now.realtime),
+        monotonic_ns: now.monotonic_ns,
+        tsc_at_boot: now.tsc,
         app_memory,
     };
     mapping.write_value(layout.boot_info, &info)

@@ -5,6 +5,7 @@
 use super::layout::Layout;
 use crate::abi::app::{self, App};
 use crate::abi::channel::{Channel, CHANNEL_SIZE};
+use crate::abi::clock::Clock;
 use crate::abi::control::{self, Control};
 use crate::abi::cpu::Cpu;
 use crate::abi::log::LogRing;
@@ -30,6 +31,7 @@ impl Shared {
         this.memory.get::<LogRing>(this.layout.log)?;
         this.memory.slice::<App>(this.layout.apps, this.slots())?;
         this.memory.slice::<Channel>(this.layout.channels, this.slots())?;
+        this.memory.get::<Clock>(this.layout.clock)?;
         Ok(this)
     }
 
@@ -51,6 +53,10 @@ impl Shared {
 
     pub fn app(&self, slot: usize) -> Result<&App> {
         self.memory.slice(self.layout.apps, self.slots())?.get(slot).ok_or(EINVAL)
+    }
+
+    pub fn clock(&self) -> Result<&Clock> {
+        self.memory.get(self.layout.clock)
     }
 
     /// Physical address of a slot's channel.

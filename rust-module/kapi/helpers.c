@@ -8,6 +8,7 @@
 #include <linux/cpumask.h>
 #include <linux/io.h>
 #include <linux/irq.h>
+#include <linux/irq_work.h>
 #include <linux/irqdomain.h>
 #include <linux/kthread.h>
 #include <linux/memory_hotplug.h>
@@ -18,7 +19,9 @@
 #include <linux/sched/signal.h>
 #include <linux/suspend.h>
 #include <linux/sysfs.h>
+#include <linux/timekeeper_internal.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <asm/apic.h>
 #include <asm/hw_irq.h>
 
@@ -195,4 +198,43 @@ int hermit_helper_unregister_pm_notifier(struct notifier_block *block);
 int hermit_helper_unregister_pm_notifier(struct notifier_block *block)
 {
 	return unregister_pm_notifier(block);
+}
+
+unsigned long hermit_helper_local_irq_save(void);
+unsigned long hermit_helper_local_irq_save(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	return flags;
+}
+
+void hermit_helper_local_irq_restore(unsigned long flags);
+void hermit_helper_local_irq_restore(unsigned long flags)
+{
+	local_irq_restore(flags);
+}
+
+/* The work is on the heap, and its lock class is that of this place. */
+void hermit_helper_init_delayed_work(struct delayed_work *work, work_func_t func);
+void hermit_helper_init_delayed_work(struct delayed_work *work, work_func_t func)
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+/* Rust knows only how large the structure may be. */
+void hermit_helper_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *));
+void hermit_helper_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *))
+{
+	BUILD_BUG_ON(sizeof(*work) > 64 || __alignof__(*work) > 8);
+	init_irq_work(work, func);
+}
+
+/* How fast the clock goes, compared to its clocksource's nominal rate: 2^31 is 1. */
+u32 hermit_helper_timekeeper_pace(const struct timekeeper *tk);
+u32 hermit_helper_timekeeper_pace(const struct timekeeper *tk)
+{
+	u64 pace = (u64)tk->tkr_mono.mult << 31;
+
+	return tk->tkr_raw.mult ? div_u64(pace, tk->tkr_raw.mult) : 0;
 }

@@ -19,4 +19,6 @@ pub mod shm;
 pub mod sysfs;
 pub mod text;
 pub mod time;
+pub mod timekeeper;
 pub mod wait;
+pub mod work;

@@ -31,6 +31,8 @@ unsafe impl Shared for abi::log::LogRing {}
 unsafe impl Shared for abi::app::App {}
 // SAFETY: As above.
 unsafe impl Shared for abi::channel::Channel {}
+// SAFETY: As above.
+unsafe impl Shared for abi::clock::Clock {}
 
 /// A physical range mapped write-back. While it lives, the range is also known as write-back memory to
 /// whoever maps it into a process.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The guest kernel's command line: every word of it is chosen here.
 
-use crate::shape::Shape;
+use crate::shape::{Method, Shape};
 
 /// Words that every guest gets, each with its reason.
 const ALWAYS: &[(&str, &str)] = &[
@@ -14,8 +14,13 @@ const ALWAYS: &[(&str, &str)] = &[
     ("movablecore=75%", "memory that is movable can be lent; a node of 1 GiB lends 768 MiB"),
 ];
 
+/// Words for a machine whose instructions are counted.
+const COUNTED: &[(&str, &str)] =
+    &[("nokaslr", "the same kernel addresses each time"), ("norandmaps", "the same addresses in programs each time")];
+
 pub fn build(shape: &Shape) -> String {
-    let mut words: Vec<&str> = ALWAYS.iter().map(|(word, _)| *word).collect();
+    let counted = if shape.method == Some(Method::Icount) { COUNTED } else { &[] };
+    let mut words: Vec<&str> = ALWAYS.iter().chain(counted).map(|(word, _)| *word).collect();
     words.extend(shape.append.split_whitespace());
     words.join(" ")
 }
@@ -30,5 +35,12 @@ mod tests {
         let line = build(&shape);
         assert!(line.starts_with("console=ttyS0 loglevel=5 "));
         assert!(line.ends_with(" movablecore=75% loglevel=8 no5lvl"));
+    }
+    #[test]
+    fn nothing_is_random_where_instructions_are_counted() {
+        let counted = Shape { method: Some(Method::Icount), ..Shape::default() };
+        assert!(build(&counted).ends_with(" nokaslr norandmaps"));
+        let usual = Shape { method: Some(Method::Mttcg), ..Shape::default() };
+        assert_eq!(build(&usual), build(&Shape::default()));
     }
 }

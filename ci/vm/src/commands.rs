@@ -25,7 +25,7 @@ hermit-vm [--root DIR] [--qemu PROGRAM] COMMAND
   test [--crate DIR]… SCRIPT…        run test scripts and crates' tests; count results
   warnings LOG…                      list what is wrong in kernel logs; fail if there is any
 
-run, exec and shell also take VCPUS, NODES, MEM, APIC, KERNEL, TIMEOUT and APPEND.";
+run, exec and shell also take VCPUS, NODES, MEM, APIC, KERNEL, TIMEOUT, APPEND and METHOD.";
 
 pub fn main() -> Result<u8> {
     use lexopt::prelude::*;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
-use crate::shape::{Apic, Shape};
+use crate::shape::{Apic, Method, Shape};
 
 /// A QEMU executable and where its firmware is, if not where it looks by itself.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Qemu {
         }
         args.0.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(String::from));
         args.push("-display", "none");
-        args.push("-accel", "tcg,thread=multi");
+        clock(&mut args, shape);
         processors(&mut args, shape);
         memory(&mut args, shape);
         args.push("-kernel", wiring.kernel.display());
@@ -123,16 +123,37 @@ impl Args {
     }
 }
 
+/// What the machine's time is.
+fn clock(args: &mut Args, shape: &Shape) {
+    if shape.method == Some(Method::Icount) {
+        args.push("-accel", "tcg,thread=single");
+        // A nanosecond for each instruction; while all CPUs idle, time goes on to the next event at once.
+        args.push("-icount", "shift=0,sleep=off");
+        args.push("-rtc", "base=2026-01-01T00:00:00,clock=vm");
+    } else {
+        args.push("-accel", "tcg,thread=multi");
+    }
+}
+
 fn processors(args: &mut Args, shape: &Shape) {
+    let without = match shape.method {
+        None => "",
+        // TCG executes "rep movsb" byte by byte, which distorts whatever copies or clears memory.
+        Some(Method::Mttcg) => ",-erms,-fsrm",
+        // And random numbers come from the host.
+        Some(Method::Icount) => ",-erms,-fsrm,-rdrand,-rdseed",
+    };
+    // Under icount QEMU's HPET ticks twice as fast as it should, so that Linux takes the APIC timer for a broken one.
+    let hpet = if shape.method == Some(Method::Icount) { ",hpet=off" } else { "" };
     match shape.apic {
         Apic::Xapic => {
-            args.push("-machine", "q35");
-            args.push("-cpu", "max,-x2apic");
+            args.push("-machine", format!("q35{hpet}"));
+            args.push("-cpu", format!("max,-x2apic{without}"));
         }
         // Linux takes x2APIC by itself only where interrupts are remapped.
         Apic::X2apic => {
-            args.push("-machine", "q35,kernel-irqchip=split");
-            args.push("-cpu", "max,+x2apic");
+            args.push("-machine", format!("q35,kernel-irqchip=split{hpet}"));
+            args.push("-cpu", format!("max,+x2apic{without}"));
             args.push("-device", "intel-iommu,intremap=on,eim=on");
         }
     }
@@ -199,6 +220,18 @@ mod tests {
         let line = command_line(&Shape { apic: Apic::X2apic, ..Shape::default() });
         assert!(line.contains("intel-iommu,intremap=on,eim=on"));
         assert!(line.contains("q35,kernel-irqchip=split"));
+    }
+
+    #[test]
+    fn time_is_measured_in_the_way_that_was_asked_for() {
+        let line = |method| command_line(&Shape { method, ..Shape::default() });
+        let usual = line(None);
+        assert!(usual.contains("-accel tcg,thread=multi") && usual.contains("-cpu max,-x2apic -"));
+        let multi = line(Some(Method::Mttcg));
+        assert!(multi.contains("-accel tcg,thread=multi") && multi.contains("-cpu max,-x2apic,-erms,-fsrm -"));
+        let counted = line(Some(Method::Icount));
+        assert!(counted.contains("-accel tcg,thread=single -icount shift=0,sleep=off -rtc base="));
+        assert!(counted.contains(",-erms,-fsrm,-rdrand,-rdseed") && counted.contains("-machine q35,hpet=off"));
     }
 
     #[test]

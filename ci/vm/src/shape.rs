@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The virtual machine's shape: the variables VCPUS, NODES, MEM, APIC, KERNEL, TIMEOUT and APPEND.
+//! The virtual machine's shape: the variables VCPUS, NODES, MEM, APIC, KERNEL, TIMEOUT, APPEND and METHOD.
 
 use std::time::Duration;
 
@@ -11,6 +11,15 @@ pub const MIB: u64 = 1 << 20;
 pub enum Apic {
     Xapic,
     X2apic,
+}
+
+/// A machine in which time is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Time is the number of instructions executed, by all CPUs in turn.
+    Icount,
+    /// Time is the host's; the CPUs run side by side.
+    Mttcg,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +35,8 @@ pub struct Shape {
     pub timeout: Duration,
     /// More words for the kernel's command line.
     pub append: String,
+    /// For benchmarks; tests have none.
+    pub method: Option<Method>,
 }
 
 impl Default for Shape {
@@ -38,6 +49,7 @@ impl Default for Shape {
             kernel: "normal".into(),
             timeout: Duration::from_secs(60),
             append: String::new(),
+            method: None,
         }
     }
 }
@@ -46,7 +58,7 @@ impl Shape {
     /// Sets one variable. An empty value leaves the default, as an unset make variable does.
     /// Returns false when `key` is not one of the machine's variables.
     pub fn set(&mut self, key: &str, value: &str) -> Result<bool> {
-        let known = ["VCPUS", "NODES", "MEM", "APIC", "KERNEL", "TIMEOUT", "APPEND"];
+        let known = ["VCPUS", "NODES", "MEM", "APIC", "KERNEL", "TIMEOUT", "APPEND", "METHOD"];
         if !known.contains(&key) {
             return Ok(false);
         }
@@ -64,6 +76,13 @@ impl Shape {
                     "xapic" => Apic::Xapic,
                     "x2apic" => Apic::X2apic,
                     _ => bail!("APIC={value}: write xapic or x2apic"),
+                }
+            }
+            "METHOD" => {
+                self.method = match value {
+                    "icount" => Some(Method::Icount),
+                    "mttcg" => Some(Method::Mttcg),
+                    _ => bail!("METHOD={value}: write icount or mttcg"),
                 }
             }
             _ => {
@@ -174,6 +193,10 @@ mod tests {
         assert!(shape.set("VCPUS", "1").is_err());
         assert!(shape.set("APIC", "pic").is_err());
         assert!(shape.set("KERNEL", "fast").is_err());
+        assert!(shape.set("METHOD", "kvm").is_err());
+        assert!(shape.set("METHOD", "").unwrap() && shape.method.is_none());
+        assert!(shape.set("METHOD", "icount").unwrap());
+        assert_eq!(shape.method, Some(Method::Icount));
         assert!(Shape { nodes: 4, mem_mib: 512, ..Shape::default() }.validate().is_err());
     }
 }

@@ -85,6 +85,8 @@ pub struct BootInfo {
     pub apps: u64,
     /// [`super::channel::Channel`] × `app_slots`.
     pub channels: u64,
+    /// [`super::clock::Clock`]: one page, the only one in the kernel part that programs see (read-only).
+    pub clock: u64,
     /// Linux's CLOCK_REALTIME in ns at `tsc_at_boot`.
     pub realtime_ns: u64,
     /// Linux's CLOCK_MONOTONIC in ns at `tsc_at_boot`.
@@ -95,5 +97,5 @@ pub struct BootInfo {
     pub app_memory: [Range; MAX_RANGES],
 }
 
-const _: () = assert!(core::mem::size_of::<BootInfo>() == 8 + 6 * 4 + 15 * 8 + MAX_RANGES * 16);
+const _: () = assert!(core::mem::size_of::<BootInfo>() == 8 + 6 * 4 + 16 * 8 + MAX_RANGES * 16);
 const _: () = assert!(core::mem::offset_of!(BootInfo, page_table) == 32);

@@ -13,6 +13,7 @@
 //! | `cpu.rs` | module, isle kernel | per CPU: identity, life sign, counters |
 //! | `control.rs` | module, isle kernel | orders to the isle, its state, its reason to crash |
 //! | `log.rs` | module, isle kernel | the log ring |
+//! | `clock.rs` | module, isle kernel, programs | the clock page |
 //! | `app.rs` | module, isle kernel | orders to and state of one application slot |
 //! | `channel.rs` | isle kernel, proxy | forwarded system calls of one application |
 //! | `offload.rs` | isle kernel, proxy | which calls may be forwarded and what their arguments are |
@@ -27,6 +28,7 @@
 pub mod app;
 pub mod boot;
 pub mod channel;
+pub mod clock;
 pub mod control;
 pub mod cpu;
 pub mod door;
@@ -35,7 +37,7 @@ pub mod log;
 pub mod offload;
 
 /// Version of all layouts together. Module, isle kernel and proxy refuse to work with another one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The page size of x86-64, which every layout is aligned to.
 pub const PAGE_SIZE: u64 = 4096;

@@ -54,6 +54,8 @@ pub enum Arg {
     In(u8),
     /// Bytes that the call writes; argument `n` says how many.
     Out(u8),
+    /// Structures of size `s` that the call writes; argument `n` says how many fit, the result how many there are.
+    OutArray(u8, u16),
     /// A structure of this size that the call writes.
     OutStruct(u16),
     /// A structure of this size that the call reads.
@@ -95,6 +97,9 @@ const fn opens(mut call: Call) -> Call {
 
 const STAT: u16 = 144;
 
+/// struct epoll_event, which is packed.
+pub const EPOLL_EVENT: u16 = 12;
+
 /// All calls that may be forwarded. Sizes are those of the x86-64 structures.
 pub const CALLS: &[Call] = &[
     call(0, "read", &[Fd, Out(2), Scalar]),
@@ -120,6 +125,8 @@ pub const CALLS: &[Call] = &[
     call(87, "unlink", &[Path]),
     call(89, "readlink", &[Path, Out(2), Scalar]),
     call(217, "getdents64", &[Fd, Out(2), Scalar]),
+    call(EPOLL_WAIT, "epoll_wait", &[Fd, OutArray(2, EPOLL_EVENT), Scalar, Scalar]),
+    call(EPOLL_CTL, "epoll_ctl", &[Fd, Scalar, Fd, InStruct(EPOLL_EVENT)]),
     opens(call(257, "openat", &[DirFd, Path, Scalar, Scalar])),
     call(258, "mkdirat", &[DirFd, Path, Scalar]),
     call(262, "newfstatat", &[DirFd, Path, OutStruct(STAT), Scalar]),
@@ -127,6 +134,8 @@ pub const CALLS: &[Call] = &[
     call(264, "renameat", &[DirFd, Path, DirFd, Path]),
     call(267, "readlinkat", &[DirFd, Path, Out(3), Scalar]),
     call(269, "faccessat", &[DirFd, Path, Scalar]),
+    opens(call(EVENTFD2, "eventfd2", &[Scalar, Scalar])),
+    opens(call(EPOLL_CREATE1, "epoll_create1", &[Scalar])),
     call(PIPE2, "pipe2", &[OutStruct(8), Scalar]),
     call(332, "statx", &[DirFd, Path, Scalar, Scalar, OutStruct(256)]),
     call(439, "faccessat2", &[DirFd, Path, Scalar, Scalar]),
@@ -136,6 +145,11 @@ pub const CALLS: &[Call] = &[
 /// The ioctls that may be forwarded, each with the structure it writes: those which C libraries
 /// make to see whether a descriptor is a terminal.
 pub const IOCTLS: &[(u32, Arg)] = &[(TCGETS, OutStruct(36)), (TIOCGWINSZ, OutStruct(8)), (FIONREAD, OutStruct(4))];
+
+pub const EPOLL_WAIT: u32 = 232;
+pub const EPOLL_CTL: u32 = 233;
+pub const EVENTFD2: u32 = 290;
+pub const EPOLL_CREATE1: u32 = 291;
 
 /// Number of pipe2(2), which makes two descriptors: the structure that it writes.
 pub const PIPE2: u32 = 293;
@@ -169,7 +183,7 @@ mod tests {
         assert!(CALLS.windows(2).all(|w| w[0].number < w[1].number));
         for c in CALLS {
             for a in c.args {
-                if let In(n) | Out(n) = a {
+                if let In(n) | Out(n) | OutArray(n, _) = a {
                     assert_eq!(c.args[usize::from(n)], Scalar, "{}", c.name);
                 }
             }

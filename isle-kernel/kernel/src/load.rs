@@ -9,7 +9,7 @@ use crate::mem::access::{Piece, Pieces};
 use crate::mem::areas::{Area, Kind};
 use crate::mem::space::Access;
 use crate::mem::{buffer, frames};
-use crate::mem::{STACK_LEN, STACK_TOP};
+use crate::mem::{CLOCK, STACK_LEN, STACK_TOP, VDSO, VDSO_END};
 use crate::offload::MAX_TRANSFER;
 use crate::signal::number::SIGKILL;
 use crate::stack;
@@ -148,6 +148,7 @@ impl Loader<'_> {
             space.heap_start = program.end;
             space.brk = program.end;
         }
+        self.map_vdso()?;
         let pointer = self.build_stack(&program)?;
         Ok(Context::new(program.entry, pointer))
     }
@@ -204,6 +205,20 @@ impl Loader<'_> {
             return Err(Errno::EIO.into());
         }
         Ok(count)
+    }
+
+    /// Maps the clock page and the vDSO.
+    fn map_vdso(&mut self) -> Result<(), LoadFail> {
+        let mut space = self.thread.space();
+        // A program may ask for any address.
+        if !space.areas.is_free(CLOCK, VDSO_END) {
+            return Err("lies where its vDSO goes".into());
+        }
+        space.map_clock(CLOCK, hermit_plat::shared::clock())?;
+        space.map(Area { start: VDSO, end: VDSO_END, prot: Prot::READ_WRITE, kind: Kind::Vdso })?;
+        space.write(VDSO, hermit_vdso::IMAGE)?;
+        space.protect(VDSO, VDSO_END, Prot { read: true, write: false, exec: true })?;
+        Ok(())
     }
 
     fn build_stack(&mut self, program: &Program) -> Result<u64, LoadFail> {

@@ -19,6 +19,9 @@ const PATH_MAX: usize = 4096;
 /// Most bytes of one request. Memory is given for all of it, even if little comes.
 pub const MAX_TRANSFER: u64 = 8 << 20;
 
+/// Most elements of an array that a call writes: no more come at once.
+const MAX_ELEMENTS: u64 = 4096;
+
 const AT_FDCWD: i32 = -100;
 
 /// Prepares a call; its buffers go into `pieces`.
@@ -56,7 +59,17 @@ pub fn prepare(
                 }
                 1
             }
-            Arg::OutStruct(_) | Arg::InStruct(_) if value == 0 => 0,
+            Arg::OutArray(..) | Arg::OutStruct(_) | Arg::InStruct(_) if value == 0 => 0,
+            Arg::OutArray(n, size) => {
+                let slot = usize::from(*n);
+                let count = args.get(slot).copied().unwrap_or(0).min(MAX_ELEMENTS);
+                let wanted = count.saturating_mul(u64::from(*size));
+                len = buffer(space, &mut request, value, wanted, Access::Write, false)?;
+                if let Some(slot) = shorter.get_mut(slot) {
+                    *slot = Some(count);
+                }
+                1
+            }
             Arg::OutStruct(size) => {
                 len = buffer(space, &mut request, value, u64::from(*size), Access::Write, false)?;
                 1
@@ -98,9 +111,13 @@ fn buffer(
 /// Checks the result of a call that the proxy has made.
 pub fn check(call: &offload::Call, request: &Call, result: i64) -> Result<u64, Errno> {
     let value = u64::try_from(result).map_err(|_| Errno::from_result(result))?;
-    let buffers = call.args.iter().zip(request.lens).filter(|(a, _)| matches!(a, Arg::In(_) | Arg::Out(_)));
-    for (_, len) in buffers {
-        if value > len {
+    for (arg, len) in call.args.iter().zip(request.lens) {
+        let most = match arg {
+            Arg::In(_) | Arg::Out(_) => len,
+            Arg::OutArray(_, size) => len.checked_div(u64::from(*size)).unwrap_or(0),
+            _ => continue,
+        };
+        if value > most {
             return Err(Errno::EIO);
         }
     }
@@ -159,6 +176,18 @@ mod tests {
         let _world = world();
         assert_eq!(prepare_number(5, [1, AT, 0, 0, 0, 0]).unwrap().lens[1], 144);
         assert_eq!(prepare_number(5, [1, AT + 0x3ff0, 0, 0, 0, 0]).unwrap_err(), Errno::EFAULT);
+    }
+
+    #[test]
+    fn an_array_is_there_as_a_whole() {
+        let _world = world();
+        let wait = offload::find(offload::EPOLL_WAIT, 0).unwrap();
+        let call = prepare_number(offload::EPOLL_WAIT, [0, AT, 10, 5, 0, 0]).unwrap();
+        assert_eq!((call.args[2], call.lens[1]), (10, 120));
+        assert_eq!((check(&wait, &call, 10), check(&wait, &call, 11)), (Ok(10), Err(Errno::EIO)));
+        let short = prepare_number(offload::EPOLL_WAIT, [0, AT + 0x4000 - 30, 10, 5, 0, 0]);
+        assert_eq!(short.unwrap_err(), Errno::EFAULT);
+        assert_eq!(prepare_number(offload::EPOLL_WAIT, [0, AT, u64::MAX, 5, 0, 0]).unwrap_err(), Errno::EFAULT);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::elf::Program;
 use crate::errno::Errno;
-use crate::mem::buffer;
+use crate::mem::{buffer, VDSO};
 use crate::startup::Startup;
 use alloc::vec::Vec;
 use hermit_plat::abi::PAGE_SIZE;
@@ -22,7 +22,7 @@ pub const CLOCK_TICKS: u64 = 100;
 const MIN_SIGNAL_STACK: u64 = 3632;
 
 /// Pairs of the auxiliary vector.
-const AUXV: u64 = 20;
+const AUXV: u64 = 21;
 
 /// Lays out the stack below `top`; returns the stack pointer and what is to be written there.
 pub fn build(top: u64, len: u64, startup: &Startup, program: &Program) -> Result<(u64, Vec<u8>), Errno> {
@@ -73,6 +73,7 @@ pub fn build(top: u64, len: u64, startup: &Startup, program: &Program) -> Result
 fn auxv(startup: &Startup, program: &Program, random: u64, platform: u64, path: u64) -> [(u32, u64); AUXV as usize] {
     let (hwcap, hwcap2) = user::hwcap();
     [
+        (at::AT_SYSINFO_EHDR, VDSO),
         (at::AT_HWCAP, hwcap),
         (at::AT_PAGESZ, PAGE_SIZE),
         (at::AT_CLKTCK, CLOCK_TICKS),
@@ -132,10 +133,10 @@ mod tests {
     fn no_environment_and_no_arguments() {
         let (sp, bytes) = build(TOP, 8 << 20, &startup(&[], &[]), &program()).unwrap();
         let at = |n: u64| word(sp, &bytes, sp + 8 * n);
-        assert_eq!((at(0), at(1), at(2), at(3)), (0, 0, 0, at::AT_HWCAP.into()));
+        assert_eq!((at(0), at(1), at(2), at(3)), (0, 0, 0, at::AT_SYSINFO_EHDR.into()));
         let (sp, bytes) = build(TOP, 8 << 20, &startup(&[b"a"], &[]), &program()).unwrap();
         let at = |n: u64| word(sp, &bytes, sp + 8 * n);
-        assert_eq!((at(0), at(2), at(3), at(4)), (1, 0, 0, at::AT_HWCAP.into()));
+        assert_eq!((at(0), at(2), at(3), at(4)), (1, 0, 0, at::AT_SYSINFO_EHDR.into()));
     }
 
     fn word(pointer: u64, bytes: &[u8], at: u64) -> u64 {

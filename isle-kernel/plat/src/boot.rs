@@ -112,6 +112,7 @@ fn make_shared(root: u64) -> Result<(), &'static str> {
     for (index, cpu) in shared.cpus.iter().enumerate() {
         cpus.push(make_cpu(index, cpu, root).ok_or("no memory for a CPU's stacks")?);
     }
+    shared.clock.getcpu.store(features::getcpu(), Ordering::Release);
     apic::find()?;
     app_memory::init(shared.boot);
     CPUS.call_once(|| cpus);

@@ -8,6 +8,8 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+#[cfg(target_os = "none")]
+use hermit_abi::clock::getcpu;
 use raw_cpuid::CpuId;
 use spin::Once;
 
@@ -29,6 +31,7 @@ pub struct Features {
     pub smap: bool,
     pub umip: bool,
     pub rdtscp: bool,
+    pub rdpid: bool,
     pub spec_ctrl: bool,
     pub mca: bool,
     /// Split locks can be made to fault.
@@ -73,6 +76,7 @@ fn detect() -> Features {
         smap: extended.as_ref().is_some_and(|f| f.has_smap()),
         umip: extended.as_ref().is_some_and(|f| f.has_umip()),
         rdtscp: more.is_some_and(|f| f.has_rdtscp()),
+        rdpid: has7 && leaf(7, 0).ecx & (1 << 22) != 0,
         spec_ctrl: (has7 && leaf(7, 0).edx & (1 << 26) != 0) || has_amd_spec_ctrl(),
         mca: basic.as_ref().is_some_and(|f| f.has_mca()),
         split_lock: has7 && leaf(7, 0).edx & (1 << 30) != 0 && has_split_lock_detection(),
@@ -109,6 +113,16 @@ fn has_cmci() -> bool {
     }
     #[cfg(not(target_os = "none"))]
     false
+}
+
+/// How programs may ask for the CPU that they run on.
+#[cfg(target_os = "none")]
+pub fn getcpu() -> u32 {
+    match get() {
+        Features { rdtscp: true, rdpid: true, .. } => getcpu::RDPID,
+        Features { rdtscp: true, .. } => getcpu::RDTSCP,
+        _ => getcpu::SYSCALL,
+    }
 }
 
 /// What /proc/cpuinfo says of each CPU (proc_cpuinfo(5)); of the flags those that programs look for.
@@ -198,6 +212,7 @@ pub fn end_machine_check() {
 mod set {
     use super::get;
     use crate::gdt::{KERNEL_CODE, USER_BASE};
+    use hermit_abi::clock::tsc_aux;
     use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
     use x86_64::registers::model_specific::Msr;
 
@@ -270,7 +285,7 @@ mod set {
             Msr::new(FS_BASE).write(0);
             Msr::new(KERNEL_GS_BASE).write(0);
             if features.rdtscp {
-                Msr::new(TSC_AUX).write(cpu.into());
+                Msr::new(TSC_AUX).write(tsc_aux(cpu, 0).into());
             }
             if features.spec_ctrl {
                 Msr::new(SPEC_CTRL).write(0);

@@ -2,17 +2,19 @@
 
 //! Page tables of applications: 4 levels, pages of 4 KiB and 2 MiB.
 //!
-//! Whatever is asked for, the lower half of an [`AddressSpace`] maps application memory, for ring 3, and nothing
-//! else; the upper half is the kernel's. Entries never name memory that is not the application's, so
+//! Whatever is asked for, the lower half of an [`AddressSpace`] maps application memory, for ring 3, and the clock page,
+//! which can only be read; the upper half is the kernel's. Entries never name other memory, so
 //! every operation here is safe. A page without any permission keeps its memory: its entry
 //! is not present but holds the address ("parked").
 
 mod table;
 
 use crate::app_memory;
+use crate::phys::to_phys;
 use crate::tlb::{self, Root};
 use crate::user::END;
 use alloc::sync::Arc;
+use hermit_abi::clock::Clock;
 use table::{is_large, is_present_table, leaf, page_of, span, Table, ENTRIES};
 
 /// A page's size.
@@ -106,6 +108,21 @@ impl AddressSpace {
         if !aligned || contiguous < bytes || virt >= END || END - virt < bytes {
             return Err(MapError::Invalid);
         }
+        self.set_leaf(virt, size, leaf(physical, size, prot))
+    }
+
+    /// Maps a clock page, for reading, where nothing is mapped. To all other operations it is no page, but
+    /// [`unmap`](Self::unmap) removes it.
+    pub fn map_clock(&mut self, virt: u64, clock: &'static Clock) -> Result<(), MapError> {
+        if !virt.is_multiple_of(Size::Small.bytes()) || virt >= END {
+            return Err(MapError::Invalid);
+        }
+        let prot = Prot { read: true, ..Prot::NONE };
+        self.set_leaf(virt, Size::Small, leaf(to_phys(core::ptr::from_ref(clock)), Size::Small, prot))
+    }
+
+    /// Sets the entry of a page, and makes tables as needed.
+    fn set_leaf(&mut self, virt: u64, size: Size, leaf: u64) -> Result<(), MapError> {
         let bottom = if size == Size::Large { 1 } else { 0 };
         let mut table = self.root;
         for level in (bottom + 1..4).rev() {
@@ -126,7 +143,7 @@ impl AddressSpace {
         if table.get(index) != 0 {
             return Err(MapError::Busy);
         }
-        table.set(index, leaf(physical, size, prot));
+        table.set(index, leaf);
         Ok(())
     }
 
@@ -297,6 +314,9 @@ impl AddressSpace {
             } else if let Some(page) = page_of(entry, level) {
                 table.set(index, 0);
                 freed(page);
+            } else {
+                // The clock page.
+                table.set(index, 0);
             }
         }
     }

@@ -54,6 +54,21 @@ fn parked_pages_keep_their_memory() {
 }
 
 #[test]
+fn the_clock_page_can_only_be_unmapped() {
+    let mut s = space();
+    let clock = crate::shared::for_test().clock;
+    let at = 7 * LARGE;
+    assert_eq!(s.map_clock(at + 1, clock), Err(MapError::Invalid));
+    assert_eq!(s.map_clock(END, clock), Err(MapError::Invalid));
+    s.map_clock(at, clock).unwrap();
+    assert_eq!(s.map_clock(at, clock), Err(MapError::Busy));
+    assert_eq!((s.lookup(at), s.next_page(0, END)), (None, None));
+    s.protect(at, at + 0x1000, Prot::READ_WRITE).unwrap();
+    s.unmap(at, at + 0x1000, &mut |page| panic!("{page:?} is no application memory")).unwrap();
+    s.map(at, 0, Size::Small, Prot::READ_WRITE).unwrap();
+}
+
+#[test]
 fn whole_tables_go_with_their_pages() {
     let mut s = space();
     let before = s.tables();

@@ -5,6 +5,7 @@
 use hermit_abi::app::App;
 use hermit_abi::boot::BootInfo;
 use hermit_abi::channel::Channel;
+use hermit_abi::clock::Clock;
 use hermit_abi::control::Control;
 use hermit_abi::cpu::Cpu;
 use hermit_abi::log::LogRing;
@@ -19,6 +20,7 @@ pub struct Shared {
     pub log: &'static LogRing,
     pub apps: &'static [App],
     pub channels: &'static [Channel],
+    pub clock: &'static Clock,
 }
 
 static SHARED: Once<Shared> = Once::new();
@@ -37,6 +39,15 @@ pub fn get() -> &'static Shared {
     try_get().expect("the shared structures are found first")
 }
 
+/// The clock page; on the host, one whose clocks stand still.
+pub fn clock() -> &'static Clock {
+    #[cfg(not(target_os = "none"))]
+    if try_get().is_none() {
+        return for_test().clock;
+    }
+    get().clock
+}
+
 /// Structures of a test, with one CPU and slot: all zero.
 #[cfg(not(target_os = "none"))]
 pub fn for_test() -> Shared {
@@ -51,6 +62,7 @@ pub fn for_test() -> Shared {
         log: zeroed(),
         apps: core::slice::from_ref(zeroed()),
         channels: core::slice::from_ref(zeroed()),
+        clock: zeroed(),
     }
 }
 
@@ -81,6 +93,7 @@ pub unsafe fn init(boot: *const BootInfo) -> Result<&'static Shared, &'static st
             log: &*to_virt::<LogRing>(boot.log),
             apps: from_raw_parts(to_virt::<App>(boot.apps), slots),
             channels: from_raw_parts(to_virt::<Channel>(boot.channels), slots),
+            clock: &*to_virt::<Clock>(boot.clock),
         }
     }))
 }

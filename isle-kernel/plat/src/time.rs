@@ -4,10 +4,12 @@
 
 use crate::shared;
 
-/// Reads the time stamp counter.
+/// Reads the time stamp counter, when all loads before it are done.
 pub fn tsc() -> u64 {
-    // SAFETY: reading the counter has no side effect.
-    unsafe { core::arch::x86_64::_rdtsc() }
+    let (low, high): (u64, u64);
+    // SAFETY: every x86-64 CPU has both instructions. Without `nomem`: what the compiler loads before, it loads before.
+    unsafe { core::arch::asm!("lfence", "rdtsc", out("rax") low, out("rdx") high, options(nostack, preserves_flags)) }
+    (high << 32) | low
 }
 
 /// Nanoseconds of `ticks` at `khz`.
@@ -37,16 +39,39 @@ pub fn since_boot_ns() -> u64 {
     ticks_to_ns(ticks, shared.boot.tsc_khz)
 }
 
-/// CLOCK_MONOTONIC, in step with Linux's.
-pub fn monotonic_ns() -> u64 {
-    let start = shared::try_get().map_or(0, |s| s.boot.monotonic_ns);
-    start.saturating_add(since_boot_ns())
+/// Linux's clocks, which an isle follows. All in nanoseconds; 0 on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    Monotonic,
+    Realtime,
+    Boottime,
+    Tai,
 }
 
-/// CLOCK_REALTIME, in step with Linux's at the start of the isle.
+impl Clock {
+    /// What it shows, as of the clock page (see `hermit_abi::clock`).
+    pub fn now_ns(self) -> u64 {
+        let Some(shared) = shared::try_get() else {
+            return 0;
+        };
+        let (params, tsc) = shared.clock.read(tsc);
+        match self {
+            Self::Monotonic => params.monotonic_ns(tsc),
+            Self::Realtime => params.realtime_ns(tsc),
+            Self::Boottime => params.boottime_ns(tsc),
+            Self::Tai => params.tai_ns(tsc),
+        }
+    }
+}
+
+/// CLOCK_MONOTONIC.
+pub fn monotonic_ns() -> u64 {
+    Clock::Monotonic.now_ns()
+}
+
+/// CLOCK_REALTIME.
 pub fn realtime_ns() -> u64 {
-    let start = shared::try_get().map_or(0, |s| s.boot.realtime_ns);
-    start.saturating_add(since_boot_ns())
+    Clock::Realtime.now_ns()
 }
 
 #[cfg(test)]

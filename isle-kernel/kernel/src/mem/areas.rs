@@ -18,6 +18,10 @@ pub enum Kind {
     Mapping,
     /// The contents of a file.
     File,
+    /// The clock page, which is Linux's.
+    Clock,
+    /// The vDSO.
+    Vdso,
 }
 
 /// A range of addresses with the same permissions.

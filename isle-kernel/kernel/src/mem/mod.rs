@@ -10,7 +10,7 @@
 //! | `access.rs` | the kernel's own access to an application's memory |
 //!
 //! An application's addresses, from low to high: the program (`0x400000`, or `0x5555…` if position independent),
-//! its heap right behind it, mappings growing downwards from below the stack, the stack.
+//! its heap right behind it, mappings growing downwards from below the stack, the stack, clock page and vDSO.
 
 pub mod access;
 pub mod areas;
@@ -35,6 +35,11 @@ pub const STACK_GUARD: u64 = 1 << 20;
 
 /// Mappings are placed below this address.
 pub const MAPPINGS_TOP: u64 = STACK_TOP - STACK_LEN - STACK_GUARD;
+
+/// The clock page; the vDSO follows it.
+pub const CLOCK: u64 = STACK_TOP + (1 << 20);
+pub const VDSO: u64 = CLOCK + PAGE_SIZE;
+pub const VDSO_END: u64 = VDSO + hermit_vdso::LEN as u64;
 
 /// Kernel memory that applications leave for everything else.
 const RESERVE: usize = 2 << 20;

@@ -9,14 +9,15 @@ use super::areas::{Area, Areas, Kind};
 use super::frames::{self, Frames};
 use super::{is_scarce, page_down, LOWEST, MAPPINGS_TOP};
 use crate::errno::Errno;
+use hermit_plat::abi::clock::Clock;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::app_memory;
 use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size};
 use hermit_plat::user;
 use spin::Mutex;
 
-/// Small pages come in groups of so many bytes, aligned to it.
-const AROUND: u64 = 64 << 10;
+/// At most so many bytes of small pages come with one fault.
+const AHEAD: u64 = 64 << 10;
 
 /// What is to be done with memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +129,8 @@ impl Space {
     /// Makes an address accessible if it may be.
     pub fn fault(&mut self, address: u64, access: Access) -> Result<(), Fault> {
         let area = self.areas.find(address).ok_or(Fault::NotMapped)?;
-        if !access.is_allowed(area.prot) {
+        // The clock page is there for programs, not for the kernel.
+        if !access.is_allowed(area.prot) || area.kind == Kind::Clock {
             return Err(Fault::NotAllowed);
         }
         if let Some(page) = self.tables.lookup(address) {
@@ -150,18 +152,21 @@ impl Space {
         }
         let page = page_down(address);
         self.give(page, Size::Small, area.prot).map_err(|_| Fault::NoMemory)?;
-        self.give_around(page, area);
+        self.give_ahead(page, area);
         Ok(())
     }
 
-    /// Puts memory behind the neighbours of a page as well, which saves their faults.
-    fn give_around(&mut self, page: u64, area: &Area) {
-        let start = page & !(AROUND - 1);
-        let (first, end) = (start.max(area.start), (start + AROUND).min(area.end));
-        for neighbour in (first..end).step_by(PAGE_SIZE as usize) {
+    /// Puts memory behind the pages that follow one as well, which saves their faults: twice as many each time that
+    /// memory is touched in ascending order.
+    fn give_ahead(&mut self, page: u64, area: &Area) {
+        let mut len = PAGE_SIZE;
+        while len < AHEAD && page - area.start >= len && self.tables.lookup(page - len).is_some() {
+            len *= 2;
+        }
+        for next in (page + PAGE_SIZE..area.end.min(page + len)).step_by(PAGE_SIZE as usize) {
             // A large page would have been found at the page itself.
-            if neighbour != page && self.give_unless_there(neighbour, area.prot).is_err() {
-                break; // they can do without
+            if self.give_unless_there(next, area.prot).is_err() {
+                break; // it can do without
             }
         }
     }
@@ -208,6 +213,13 @@ impl Space {
         self.areas.insert(area)
     }
 
+    /// Maps the clock page, where nothing is.
+    pub fn map_clock(&mut self, at: u64, clock: &'static Clock) -> Result<(), Errno> {
+        self.tables.map_clock(at, clock).map_err(|_| Errno::ENOMEM)?;
+        let prot = Prot { read: true, ..Prot::NONE };
+        self.areas.insert(Area { start: at, end: at + PAGE_SIZE, prot, kind: Kind::Clock })
+    }
+
     /// Gives a range back.
     pub fn unmap(&mut self, start: u64, end: u64) -> Result<(), Errno> {
         if self.areas.is_free(start, end) {
@@ -241,6 +253,9 @@ impl Space {
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
         if is_scarce(0) && self.cuts(start, end) {
             return Err(Errno::ENOMEM);
+        }
+        if self.areas.overlapping(start, end).any(|a| a.kind == Kind::Clock) {
+            return Err(Errno::EACCES);
         }
         self.areas.protect(start, end, prot)?;
         self.tables.protect(start, end, prot).map_err(|_| Errno::ENOMEM)

@@ -31,15 +31,53 @@ fn memory_comes_on_touch_and_goes_at_the_end() {
     assert_eq!(s.resident().0, 2 * MIB, "a large page");
     s.map(area(MIB, 2 * MIB)).unwrap();
     s.write(2 * MIB - 1, b"x").unwrap();
-    assert_eq!(s.resident().0, 2 * MIB + AROUND);
+    assert_eq!(s.resident().0, 2 * MIB + 4096);
     s.map(area(3 * MIB, 3 * MIB + 4096)).unwrap();
     s.write(3 * MIB, b"x").unwrap();
-    assert_eq!(s.resident().0, 2 * MIB + AROUND + 4096, "never beyond the area");
+    assert_eq!(s.resident().0, 2 * MIB + 2 * 4096, "never beyond the area");
     let mut text = [0; 7];
     s.read(4 * MIB + 4, &mut text).unwrap();
     assert_eq!(&text, b"\0hello\0");
     drop(s);
     assert_eq!(frames::shared().lock().used(), before);
+}
+
+#[test]
+fn memory_comes_ahead_of_who_walks_through_it() {
+    let _world = world();
+    let mut s = Space::new().unwrap();
+    s.map(area(MIB, 2 * MIB - 4096)).unwrap();
+    let mut faults = Vec::new();
+    for page in 0..255 {
+        let before = s.resident().0;
+        s.fault(MIB + page * 4096, Access::Write).unwrap();
+        if s.resident().0 != before {
+            faults.push(page);
+        }
+    }
+    assert_eq!(faults[..6], [0, 1, 3, 7, 15, 31]);
+    assert_eq!(faults[6..10], [47, 63, 79, 95], "64 KiB at most");
+    assert_eq!(s.resident().0, MIB - 4096, "never beyond the area");
+    s.map(area(3 * MIB, 4 * MIB)).unwrap();
+    s.fault(3 * MIB + 10 * 4096, Access::Write).unwrap();
+    s.fault(3 * MIB + 5 * 4096, Access::Write).unwrap();
+    assert_eq!(s.resident().0, MIB + 4096, "one page each for who jumps about");
+}
+
+#[test]
+fn the_clock_page_is_nobodys_memory() {
+    let _world = world();
+    let mut s = Space::new().unwrap();
+    s.map_clock(MIB, hermit_plat::shared::for_test().clock).unwrap();
+    assert_eq!((s.resident().0, s.areas.is_covered(MIB, MIB + 4096)), (0, true));
+    assert_eq!(s.read(MIB, &mut [0; 4]), Err(Errno::EFAULT));
+    assert_eq!(s.protect(MIB, MIB + 4096, Prot::READ_WRITE), Err(Errno::EACCES));
+    for access in [Access::Read, Access::Write, Access::Execute] {
+        assert_eq!(s.fault(MIB, access), Err(Fault::NotAllowed));
+    }
+    // Something else may take its place.
+    s.map(area(MIB, 2 * MIB)).unwrap();
+    s.write(MIB, b"hello").unwrap();
 }
 
 #[test]

@@ -148,6 +148,8 @@ fn write_maps(space: &Space, path: &str, to: &mut impl Write) -> fmt::Result {
             AreaKind::Heap => "[heap]",
             AreaKind::Stack => "[stack]",
             AreaKind::Mapping | AreaKind::File => "",
+            AreaKind::Clock => "[vvar]",
+            AreaKind::Vdso => "[vdso]",
         };
         let (r, w, x) = (flag(area.prot.read, 'r'), flag(area.prot.write, 'w'), flag(area.prot.exec, 'x'));
         writeln!(to, "{:08x}-{:08x} {r}{w}{x}p 00000000 00:00 0 {name}", area.start, area.end)?;

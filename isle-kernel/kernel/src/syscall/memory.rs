@@ -199,7 +199,8 @@ pub fn madvise(t: &mut Thread, start: u64, len: u64, advice: u64) -> Outcome {
     let mut space = t.space();
     if advice == nr::MADV_DONTNEED && start < end {
         // What came from a file would have to be read again: it stays.
-        let memory = space.areas.overlapping(start, end).filter(|a| !matches!(a.kind, Kind::File | Kind::Program));
+        let is_memory = |a: &Area| matches!(a.kind, Kind::Heap | Kind::Stack | Kind::Mapping);
+        let memory = space.areas.overlapping(start, end).filter(is_memory);
         for area in memory.collect::<Vec<_>>() {
             space.discard(area.start.max(start), area.end.min(end))?;
         }
@@ -236,7 +237,7 @@ pub fn mremap(t: &mut Thread, [old, old_len, new_len, flags, new_address, _]: [u
     let (old, old_end) = range(old, old_len, Errno::EFAULT)?;
     let new_len = page_up(new_len).filter(|l| *l < user::END).ok_or(Errno::ENOMEM)?;
     let mut space = t.space();
-    let area = space.areas.find(old).filter(|a| old_end <= a.end).ok_or(Errno::EFAULT)?;
+    let area = space.areas.find(old).filter(|a| old_end <= a.end && a.kind != Kind::Clock).ok_or(Errno::EFAULT)?;
     let old_len = old_end - old;
     if fixed {
         let (to, to_end) = range(new_address, new_len, Errno::EINVAL)?;

@@ -2,6 +2,7 @@
 
 //! The system calls of Linux for x86-64: which are done here, which by the proxy, which not at all.
 
+mod epoll;
 mod file;
 mod futex;
 mod info;
@@ -83,7 +84,14 @@ fn call(t: &mut Thread, number: u32, a: [u64; 6]) -> Outcome {
         nr::__NR_pwritev2 => transfer::writev(t, a, transfer::offset(a)?),
 
         nr::__NR_poll => poll::poll(t, a[0], a[1], a[2]),
-        nr::__NR_ppoll => poll::ppoll(t, a[0], a[1], a[2]),
+        nr::__NR_ppoll => poll::ppoll(t, a),
+        nr::__NR_eventfd => epoll::eventfd(t, a[0], 0),
+        nr::__NR_eventfd2 => epoll::eventfd(t, a[0], a[1]),
+        nr::__NR_epoll_create => epoll::epoll_create(t, a[0]),
+        nr::__NR_epoll_create1 => epoll::epoll_create1(t, a[0]),
+        nr::__NR_epoll_wait => epoll::epoll_wait(t, a),
+        nr::__NR_epoll_pwait => epoll::epoll_pwait(t, a),
+        nr::__NR_epoll_pwait2 => epoll::epoll_pwait2(t, a),
 
         nr::__NR_brk => Ok(t.space().set_brk(a[0])),
         nr::__NR_mmap => memory::mmap(t, a),

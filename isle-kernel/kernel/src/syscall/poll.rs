@@ -2,7 +2,7 @@
 
 //! poll(2). All files are the proxy's, and are said to be ready as Linux says it of regular files.
 
-use super::{time, Outcome};
+use super::{signal, time, Outcome};
 use crate::errno::Errno;
 use crate::fd;
 use crate::mem::access::element;
@@ -20,9 +20,9 @@ pub fn poll(t: &mut Thread, list: u64, count: u64, timeout_ms: u64) -> Outcome {
     wait(t, list, count, timeout.map(|ms| ms * 1_000_000))
 }
 
-pub fn ppoll(t: &mut Thread, list: u64, count: u64, timeout: u64) -> Outcome {
+pub fn ppoll(t: &mut Thread, [list, count, timeout, mask, mask_len, _]: [u64; 6]) -> Outcome {
     let timeout = if timeout == 0 { None } else { Some(time::read_timespec(t, timeout)?) };
-    wait(t, list, count, timeout)
+    signal::with_mask(t, mask, mask_len, |t| wait(t, list, count, timeout))
 }
 
 fn wait(t: &mut Thread, list: u64, count: u64, timeout: Option<u64>) -> Outcome {

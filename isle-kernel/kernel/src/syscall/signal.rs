@@ -90,6 +90,24 @@ pub fn rt_sigsuspend(t: &mut Thread, set: u64, len: u64) -> Outcome {
     pause(t)
 }
 
+/// Runs `call` with another set of blocked signals, if one is given. If it is interrupted, that set holds until
+/// the handlers have been called.
+pub fn with_mask(t: &mut Thread, set: u64, len: u64, call: impl FnOnce(&mut Thread) -> Outcome) -> Outcome {
+    if set == 0 {
+        return call(t);
+    }
+    check_len(len)?;
+    let set = t.space().read_u64(set)?;
+    let before = signal::set_blocked(&t.task, set);
+    let result = call(t);
+    if result == Err(Errno::EINTR.into()) {
+        t.saved_mask = Some(before);
+    } else {
+        signal::set_blocked(&t.task, before);
+    }
+    result
+}
+
 /// Until a handler has been called or the process ends.
 pub fn pause(t: &mut Thread) -> Outcome {
     sched::wait(&t.task, None, &|| false);

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::sched::{self, Woken};
 use crate::stack::CLOCK_TICKS;
 use crate::thread::Thread;
-use hermit_plat::time::{monotonic_ns, realtime_ns};
+use hermit_plat::time::{monotonic_ns, realtime_ns, Clock};
 use linux_raw_sys::general as nr;
 
 pub const NS: u64 = 1_000_000_000;
@@ -23,10 +23,10 @@ pub fn read_timespec(t: &Thread, at: u64) -> Result<u64, Errno> {
 
 fn now(t: &Thread, clock: u64) -> Result<u64, Errno> {
     match clock as u32 {
-        nr::CLOCK_REALTIME | nr::CLOCK_REALTIME_COARSE | nr::CLOCK_TAI => Ok(realtime_ns()),
-        nr::CLOCK_MONOTONIC | nr::CLOCK_MONOTONIC_RAW | nr::CLOCK_MONOTONIC_COARSE | nr::CLOCK_BOOTTIME => {
-            Ok(monotonic_ns())
-        }
+        nr::CLOCK_REALTIME | nr::CLOCK_REALTIME_COARSE => Ok(realtime_ns()),
+        nr::CLOCK_MONOTONIC | nr::CLOCK_MONOTONIC_RAW | nr::CLOCK_MONOTONIC_COARSE => Ok(monotonic_ns()),
+        nr::CLOCK_BOOTTIME => Ok(Clock::Boottime.now_ns()),
+        nr::CLOCK_TAI => Ok(Clock::Tai.now_ns()),
         nr::CLOCK_PROCESS_CPUTIME_ID => Ok(t.process.run_ns()),
         nr::CLOCK_THREAD_CPUTIME_ID => Ok(t.task.run_ns()),
         id if (id as i32) < 0 => cpu_clock(t, id as i32),

@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# Runs each benchmark for a moment and checks the form of what it prints, never how fast it was, in KTAP.
+# `selftest.sh DIR [RUNNER...]`: with a runner, say `proxy`, each program is started by it.
+
+dir=$1
+shift
+runner=$*
+limit=${LIMIT:-60} # seconds for one program
+number=0
+failed=0
+out=$(mktemp) || exit 1
+trap 'rm -f "$out" "$out.samples"' EXIT
+
+result() { # name, passed
+	number=$((number + 1))
+	if [ "$2" = 1 ]; then
+		echo "ok $number $1"
+	else
+		failed=$((failed + 1))
+		echo "not ok $number $1"
+		sed 's/^/# /' "$out"
+	fi
+}
+
+run() { # program, arguments: it must succeed
+	program=$1
+	shift
+	timeout -k 5 "$limit" $runner "$dir/$program" "$@" >"$out" 2>&1 </dev/null
+}
+
+lines() { # names of results that have to be there, and nothing else but a histogram
+	awk -v wanted="$*" '
+		BEGIN { count = split(wanted, names); for (i in names) missing[names[i]] = 1 }
+		NF != 3 || $2 !~ /^-?[0-9.]+(e[+-]?[0-9]+)?$/ { bad = 1; next }
+		$1 in missing { delete missing[$1]; next }
+		$1 !~ /_hist_[0-9]+$/ { bad = 1 }
+		END { for (name in missing) bad = 1; exit bad }' "$out"
+}
+
+judge() { # name, then a command
+	name=$1
+	shift
+	if "$@"; then result "$name" 1; else result "$name" 0; fi
+}
+
+samples() { # every line of the file is two numbers
+	awk 'NF != 2 || $1 !~ /^[0-9]+$/ || $2 !~ /^[0-9]+$/ { bad = 1 } END { exit bad || !NR }' "$out.samples"
+}
+
+echo "KTAP version 1"
+for test in $("$dir/basic" -l | grep -v 2cores); do
+	run basic -m -r 3 -n 4 -t "$test"
+	judge "basic $test" lines "$test"
+done
+run hg -m -s 1 -t 1 -o "$out.samples"
+judge "hg" lines hg_gap_avg hg_gap_max hg_gaps_over hg_lost
+judge "hg's samples" samples
+run fwq -m -n 100 -w 10 -o "$out.samples"
+judge "fwq" lines fwq_min fwq_median fwq_mean fwq_p999 fwq_max fwq_noise fwq_over
+judge "fwq's samples" samples
+judge "a line for each sample" [ "$(wc -l <"$out.samples")" -eq 100 ]
+for threads in 1 2; do
+	run stream -m -n 10001 -r 3 -t $threads
+	judge "stream with $threads threads" lines stream_copy_t$threads stream_scale_t$threads stream_add_t$threads \
+		stream_triad_t$threads
+	run omp -m -n 9 -d 20 -r 3 -t $threads
+	judge "omp with $threads threads" lines omp_parallel_t$threads omp_for_t$threads omp_barrier_t$threads \
+		omp_critical_t$threads omp_reduction_t$threads omp_schedule_static_t$threads omp_schedule_dynamic_t$threads \
+		omp_schedule_guided_t$threads omp_task_t$threads
+done
+for program in basic hg fwq stream omp; do
+	run $program -m -r x
+	judge "$program refuses wrong arguments" [ $? -eq 2 ]
+done
+echo "1..$number"
+echo "# $((number - failed)) passed, $failed failed"
+[ $failed = 0 ]
