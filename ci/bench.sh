@@ -48,8 +48,7 @@ machine() {
 qemu=$(ci/qemu.sh)
 
 rm -rf $out
-mkdir -p $out/bin $out/results $out/logs
-cp build/bench/* $out/bin/
+mkdir -p $out/results $out/logs
 {
 	echo "Measured at: $(date -u '+%F %R UTC'), commit $(git describe --always --dirty 2>/dev/null || echo unknown)"
 	echo "Host: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs, Linux $(uname -r)," \

@@ -51,7 +51,7 @@ apps() {
 		build/proxy --brand "$branded.new"
 		mv "$branded.new" "$branded"
 	done
-	cp apps/tests/selftest.sh apps/tests/compare.sh apps/tests/programs.list build/apps-plain/
+	cp apps/tests/ktap.sh apps/tests/selftest.sh apps/tests/compare.sh apps/tests/programs.list build/apps-plain/
 	ci/test-images/build.sh build/test-images
 }
 

@@ -110,3 +110,17 @@ void histogram(const char *name, const uint64_t *bins)
         result(full, (double)bins[bin], "count");
     }
 }
+
+void print_samples(FILE *file, const struct sample *samples, size_t count, double rate)
+{
+    for (size_t i = 0; i < count; i++)
+        fprintf(file, "%.0f %.0f\n", (double)samples[i].at / rate, (double)samples[i].length / rate);
+}
+
+bool close_samples(FILE *file, const char *name)
+{
+    if (fclose(file) == 0)
+        return true;
+    perror(name);
+    return false;
+}

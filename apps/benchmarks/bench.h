@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Set by -m. */
 extern bool machine;
@@ -51,6 +52,18 @@ int allowed_cpus(int *cpus, int max);
 
 /* Confines the calling thread to these CPUs; tells why if that fails. */
 bool confine(const int *cpus, int count);
+
+/* When something was seen or began, and how long it took, in ticks. */
+struct sample {
+    uint64_t at;
+    uint64_t length;
+};
+
+/* Writes a line "AT LENGTH" for each, in ns. */
+void print_samples(FILE *file, const struct sample *samples, size_t count, double rate);
+
+/* Closes what samples were written to; tells why if that fails. */
+bool close_samples(FILE *file, const char *name);
 
 /* The longest time that a histogram tells apart is 2^30 ns; longer ones are counted there. */
 enum { BINS = 31 };

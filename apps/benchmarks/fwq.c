@@ -37,11 +37,6 @@ static const char synopsis[] =
 
 enum { MAX_THREADS = 256, MAX_SAMPLES = 1 << 26 };
 
-struct sample {
-    uint64_t at;
-    uint64_t length;
-};
-
 static struct worker {
     pthread_t thread;
     int cpu;
@@ -151,15 +146,8 @@ static bool write_samples(const char *name, double rate)
         return false;
     }
     for (int t = 0; t < threads; t++)
-        for (long s = 0; s < workers[t].count; s++) {
-            const struct sample *sample = &workers[t].samples[s];
-            fprintf(file, "%.0f %.0f\n", (double)sample->at / rate, (double)sample->length / rate);
-        }
-    if (fclose(file) != 0) {
-        perror(name);
-        return false;
-    }
-    return true;
+        print_samples(file, workers[t].samples, (size_t)workers[t].count, rate);
+    return close_samples(file, name);
 }
 
 static bool prepare(void)

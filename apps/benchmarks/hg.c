@@ -32,12 +32,7 @@ static const char synopsis[] =
 
 enum { MAX_KEPT = 1 << 18 };
 
-struct gap {
-    uint64_t at;
-    uint64_t length;
-};
-
-static struct gap *kept;
+static struct sample *kept;
 static uint64_t bins[BINS];
 
 struct sums {
@@ -59,7 +54,7 @@ static struct sums watch(uint64_t duration, uint64_t threshold, uint64_t scale)
             sums.longest = gap;
         if (gap > threshold) {
             if (sums.over < MAX_KEPT)
-                kept[sums.over] = (struct gap){now - start, gap};
+                kept[sums.over] = (struct sample){now - start, gap};
             sums.over++;
             sums.over_all += gap;
             last = ticks();
@@ -75,13 +70,8 @@ static int write_gaps(const char *name, uint64_t count, double rate)
         perror(name);
         return 1;
     }
-    for (uint64_t i = 0; i < count && i < MAX_KEPT; i++)
-        fprintf(file, "%.0f %.0f\n", (double)kept[i].at / rate, (double)kept[i].length / rate);
-    if (fclose(file) != 0) {
-        perror(name);
-        return 1;
-    }
-    return 0;
+    print_samples(file, kept, count < MAX_KEPT ? count : MAX_KEPT, rate);
+    return close_samples(file, name) ? 0 : 1;
 }
 
 int main(int argc, char **argv)

@@ -4,25 +4,12 @@
 # Runs each benchmark for a moment and checks the form of what it prints, never how fast it was, in KTAP.
 # `selftest.sh DIR [RUNNER...]`: with a runner, say `proxy`, each program is started by it.
 
+. "$(dirname "$0")/../tests/ktap.sh"
+trap 'rm -f "$out" "$out.samples"' EXIT
 dir=$1
 shift
 runner=$*
 limit=${LIMIT:-60} # seconds for one program
-number=0
-failed=0
-out=$(mktemp) || exit 1
-trap 'rm -f "$out" "$out.samples"' EXIT
-
-result() { # name, passed
-	number=$((number + 1))
-	if [ "$2" = 1 ]; then
-		echo "ok $number $1"
-	else
-		failed=$((failed + 1))
-		echo "not ok $number $1"
-		sed 's/^/# /' "$out"
-	fi
-}
 
 run() { # program, arguments: it must succeed
 	program=$1

@@ -4,23 +4,9 @@
 # Runs the programs and checks output and end, in KTAP. `selftest.sh DIR [RUNNER...]`: with a
 # runner, say `proxy`, each program is started by it.
 
+. "$(dirname "$0")/ktap.sh"
 dir=$1
 shift
-number=0
-failed=0
-out=$(mktemp) || exit 1
-trap 'rm -f "$out"' EXIT
-
-result() { # name, passed
-    number=$((number + 1))
-    if [ "$2" = 1 ]; then
-        echo "ok $number $1"
-    else
-        failed=$((failed + 1))
-        echo "not ok $number $1"
-        sed 's/^/# /' "$out"
-    fi
-}
 
 run() { # exit status, a line of the output, program, arguments
     status=$1 line=$2 program=$3

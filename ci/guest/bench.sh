@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# In the VM: runs the benchmarks of /host/bin, pinned to some CPUs of Linux and on an isle of the same CPUs,
+# In the VM: runs the benchmarks, pinned to some CPUs of Linux and on an isle of the same CPUs,
 # and leaves the results in /host/results, named as ci/bench/src/results.rs says. What fails is noted in
 # /host/errors.txt and is missing from the results; the rest goes on. Sent there by ci/bench.sh, with these arguments:
 #
@@ -10,11 +10,10 @@ for argument; do
 done
 control=/sys/hermit/isle$isle
 out=/tmp/results
-bin=/tmp/bench
+bin=/usr/share/bench
 limit=$((noise + 300))
 warm_up=5
 mkdir -p $out
-cp -r /host/bin $bin
 export OMP_PROC_BIND=close HERMIT_ISLE="$isle"
 
 # cpus_of 2-3,5: 2 3 5

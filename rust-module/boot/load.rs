@@ -109,8 +109,6 @@ fn write_boot_info(
         apps: layout.apps,
         channels: layout.channels,
         clock: layout.clock,
-        realtime_ns: now.monotonic_ns.wrapping_add(now.realtime),
-        monotonic_ns: now.monotonic_ns,
         tsc_at_boot: now.tsc,
         app_memory,
     };

@@ -87,15 +87,11 @@ pub struct BootInfo {
     pub channels: u64,
     /// [`super::clock::Clock`]: one page, the only one in the kernel part that programs see (read-only).
     pub clock: u64,
-    /// Linux's CLOCK_REALTIME in ns at `tsc_at_boot`.
-    pub realtime_ns: u64,
-    /// Linux's CLOCK_MONOTONIC in ns at `tsc_at_boot`.
-    pub monotonic_ns: u64,
-    /// Time stamp counter when the two clocks above were read.
+    /// Time stamp counter when the isle was loaded: the log's times count from it.
     pub tsc_at_boot: u64,
     /// Application memory, 2 MiB aligned, ascending, not overlapping.
     pub app_memory: [Range; MAX_RANGES],
 }
 
-const _: () = assert!(core::mem::size_of::<BootInfo>() == 8 + 6 * 4 + 16 * 8 + MAX_RANGES * 16);
+const _: () = assert!(core::mem::size_of::<BootInfo>() == 8 + 6 * 4 + 14 * 8 + MAX_RANGES * 16);
 const _: () = assert!(core::mem::offset_of!(BootInfo, page_table) == 32);

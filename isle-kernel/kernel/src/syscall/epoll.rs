@@ -2,11 +2,9 @@
 
 //! epoll(7) and eventfd(2). Both are the proxy's, as all that they can watch.
 
-use super::{nr, signal, time, Outcome};
+use super::{file, nr, signal, time, Outcome};
 use crate::errno::{Errno, Fail};
-use crate::fd::File;
 use crate::thread::Thread;
-use alloc::sync::Arc;
 
 pub fn eventfd(t: &mut Thread, count: u64, flags: u64) -> Outcome {
     make(t, nr::__NR_eventfd2, [count, flags, 0, 0, 0, 0], flags as u32)
@@ -23,15 +21,12 @@ pub fn epoll_create1(t: &mut Thread, flags: u64) -> Outcome {
     make(t, nr::__NR_epoll_create1, [flags, 0, 0, 0, 0, 0], flags as u32)
 }
 
-/// Opens a descriptor by a call whose flags are those of open(2).
+/// Opens a descriptor by a call whose flags are named like those of open(2).
 fn make(t: &mut Thread, number: u32, args: [u64; 6], flags: u32) -> Outcome {
     if !t.files().has_room() {
         return Err(Errno::EMFILE.into());
     }
-    let fd = t.forward(number, args)?;
-    // Checked to be an i32 where the result was.
-    let file = Arc::new(File::remote(fd as i32, nr::O_RDWR | flags & nr::O_NONBLOCK));
-    Ok(t.files().open(file, 0, flags & nr::O_CLOEXEC != 0)?)
+    file::open_remote(t, number, args, nr::O_RDWR | flags & nr::O_NONBLOCK, flags & nr::O_CLOEXEC != 0)
 }
 
 pub fn epoll_wait(t: &mut Thread, [epoll, events, count, timeout_ms, ..]: [u64; 6]) -> Outcome {

@@ -70,13 +70,17 @@ pub fn open(t: &mut Thread, number: u32, a: [u64; 6], path_at: usize) -> Outcome
     }
     let file = match own_text(t, &path)? {
         Some(text) => File::text(text),
-        None => {
-            let fd = t.forward(number, a)?;
-            // Checked to be an i32 where the result was.
-            File::remote(fd as i32, flags & !OPEN_ONLY)
-        }
+        None => return open_remote(t, number, a, flags & !OPEN_ONLY, close_on_exec),
     };
     Ok(t.files().open(Arc::new(file), 0, close_on_exec)?)
+}
+
+/// Makes a forwarded call that opens something, for which there is room. `flags` is what F_GETFL then reports.
+pub fn open_remote(t: &mut Thread, number: u32, args: [u64; 6], flags: u32, close_on_exec: bool) -> Outcome {
+    let fd = t.forward(number, args)?;
+    // Checked to be an i32 where the result was.
+    let file = Arc::new(File::remote(fd as i32, flags));
+    Ok(t.files().open(file, 0, close_on_exec)?)
 }
 
 /// The descriptor that `/dev/fd/N` and its like stand for: the proxy's of that number would be another one.
