@@ -24,6 +24,10 @@ pub enum Message {
     Failed(String),
     /// Launcher: send this signal to the program.
     Signal(i32),
+    /// Launcher: the program's time is over; have Linux log where each task waits and each CPU is.
+    Explain,
+    /// Agent: that is in Linux's log now.
+    Explained,
 }
 
 impl fmt::Display for Message {
@@ -33,6 +37,8 @@ impl fmt::Display for Message {
             Message::Exited(status) => write!(f, "exited {status}"),
             Message::Failed(reason) => write!(f, "failed {}", reason.replace('\n', " ")),
             Message::Signal(number) => write!(f, "signal {number}"),
+            Message::Explain => write!(f, "explain"),
+            Message::Explained => write!(f, "explained"),
         }
     }
 }
@@ -45,6 +51,8 @@ impl Message {
             "exited" => rest.parse().ok().map(Message::Exited),
             "failed" => Some(Message::Failed(rest.into())),
             "signal" => rest.parse().ok().map(Message::Signal),
+            "explain" => Some(Message::Explain),
+            "explained" => Some(Message::Explained),
             _ => None,
         }
     }
@@ -68,8 +76,9 @@ mod tests {
 
     #[test]
     fn messages_survive_the_line() {
-        let all = [Message::Started, Message::Exited(137), Message::Failed("no such port".into()), Message::Signal(2)];
-        for message in all {
+        let failed = Message::Failed("no such port".into());
+        let plain = [Message::Started, Message::Explain, Message::Explained];
+        for message in plain.into_iter().chain([Message::Exited(137), failed, Message::Signal(2)]) {
             assert_eq!(Message::parse(&message.to_string()), Some(message));
         }
     }

@@ -8,6 +8,7 @@ pub mod cmdline;
 pub mod commands;
 pub mod control;
 pub mod cpio;
+pub mod explained;
 pub mod frames;
 pub mod image;
 pub mod logs;

@@ -21,6 +21,8 @@ pub struct Request {
     pub share: Option<PathBuf>,
     /// Power the guest off in an orderly way afterwards, instead of just ending it.
     pub power_off: bool,
+    /// If the program takes too long, have the guest's Linux log where everything waits.
+    pub explain: bool,
     /// A shell on the console instead of `argv`.
     pub shell: bool,
 }

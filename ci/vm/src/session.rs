@@ -25,6 +25,8 @@ use crate::shape::Shape;
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// From the program's end until its last output has arrived.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// From the end of the program's time until the guest has told why it is not ready.
+const EXPLAIN_LIMIT: Duration = Duration::from_secs(20);
 /// From the program's end until the guest has powered off.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
 
@@ -63,6 +65,8 @@ pub enum Event {
 pub enum Outcome {
     Exited(u8),
     TimedOut,
+    /// As well, and the guest doesn't even answer the launcher any more.
+    Stuck,
     OutputBroken,
     /// The person asked twice for the end.
     Interrupted,
@@ -73,7 +77,7 @@ impl Outcome {
     pub fn status(self) -> u8 {
         match self {
             Outcome::Exited(status) => status,
-            Outcome::TimedOut => 124,
+            Outcome::TimedOut | Outcome::Stuck => 124,
             Outcome::Interrupted => 130,
             Outcome::OutputBroken => 141,
         }
@@ -91,7 +95,10 @@ pub fn run(
 ) -> Result<Outcome> {
     let mut session = Session::start(setup, shape, request, logs, streams)?;
     signals(session.sender.clone())?;
-    let outcome = session.serve(shape.timeout).with_context(|| logs.tail())?;
+    let mut outcome = session.serve(shape.timeout).with_context(|| logs.tail())?;
+    if request.explain && outcome == Outcome::TimedOut && !session.is_explained() {
+        outcome = Outcome::Stuck;
+    }
     if request.power_off && matches!(outcome, Outcome::Exited(_)) {
         let status = session.machine.wait(POWER_OFF_LIMIT)?;
         if status.is_none() {
@@ -152,6 +159,20 @@ impl Session {
         Ok(Session { machine, control, sender, events })
     }
 
+    /// Has the guest's Linux log where everything waits; says whether it did.
+    fn is_explained(&mut self) -> bool {
+        let deadline = Instant::now() + EXPLAIN_LIMIT;
+        // Failure means that QEMU has ended, which no answer tells.
+        let _ = writeln!(self.control, "{}", Message::Explain);
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Guest(Message::Explained)) => return true,
+                Ok(Event::Gone) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Follows the request to the program's end.
     fn serve(&mut self, timeout: Duration) -> Result<Outcome> {
         let mut deadline = Instant::now() + BOOT_LIMIT;
@@ -174,7 +195,7 @@ impl Session {
                     deadline = Instant::now() + DRAIN_LIMIT;
                 }
                 Ok(Event::Guest(Message::Failed(reason))) => bail!("the guest failed: {reason}"),
-                Ok(Event::Guest(Message::Signal(_))) => {}
+                Ok(Event::Guest(Message::Signal(_) | Message::Explain | Message::Explained)) => {}
                 Ok(Event::StreamEnded) => open_streams -= 1,
                 Ok(Event::OutputBroken) => return Ok(Outcome::OutputBroken),
                 Ok(Event::Signal(number)) => {

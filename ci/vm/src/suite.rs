@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 
+use crate::explained;
 use crate::logs::Logs;
 use crate::request::Request;
 use crate::session::{self, Outcome, Setup, Streams};
@@ -117,22 +118,23 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
         programs: vec![(inside, script.to_path_buf())],
         environment: variables.environment_as_given(),
         power_off: true,
+        explain: true,
         ..Request::default()
     };
     let outcome = session::run(setup, &variables.shape, &request, &logs, streams, |_| Ok(()));
     let printed = seen.lock().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let mut count = results(&printed);
+    let kernel = fs::read(&logs.kernel)?;
+    let kernel = String::from_utf8_lossy(&kernel);
     let problem = match outcome {
         Ok(Outcome::Exited(0)) if count != Count::default() => None,
         Ok(Outcome::Exited(0)) => Some("it printed no result".to_string()),
         Ok(Outcome::Exited(status)) => Some(format!("exit status {status}")),
-        Ok(other) => Some(format!("{other:?}\n{}", logs.tail())),
+        Ok(other) => Some(format!("{other:?}\n{}{}", explained::blocked(&kernel), logs.tail())),
         Err(error) => Some(format!("{error:#}")),
     };
     count.report(&format!("{name}: the script ran to its end"), problem.as_deref());
 
-    let kernel = fs::read(&logs.kernel)?;
-    let kernel = String::from_utf8_lossy(&kernel);
     // The last messages before the machine goes off get to the console alone.
     let console = fs::read(&logs.console)?;
     let console = String::from_utf8_lossy(&console);
@@ -142,7 +144,7 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
         count.report(&format!("{name}: Linux's log has: {text}"), problem.as_deref());
     }
     let allowed: Vec<String> = header(&text, "# allow:").map(|text| text.trim().to_string()).collect();
-    let found = warnings::find(&kernel, &allowed);
+    let found = warnings::find(explained::before(&kernel), &allowed);
     let problem = (!found.is_empty()).then(|| format!("{}\nlog: {}", found.join("\n"), logs.kernel.display()));
     count.report(&format!("{name}: nothing in Linux's log"), problem.as_deref());
     Ok(count)

@@ -4,16 +4,17 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// One line of the log that marks the program's end.
-const MARK: &str = "hermit-agent: the request has ended";
+/// A line of the log that shows how far it has been sent.
+const MARK: &str = "hermit-agent: so far";
 
 pub struct Follower {
-    mark_seen: Receiver<()>,
+    mark_seen: Mutex<Receiver<()>>,
 }
 
 /// Sends every record of /dev/kmsg to `port`, as it is.
@@ -21,21 +22,31 @@ pub fn follow(port: File) -> Result<Follower> {
     let log = File::open("/dev/kmsg").context("cannot read /dev/kmsg")?;
     let (sender, mark_seen) = channel();
     thread::spawn(move || copy(log, port, &sender));
-    Ok(Follower { mark_seen })
+    Ok(Follower { mark_seen: Mutex::new(mark_seen) })
 }
 
 impl Follower {
     /// Waits until all that has been logged so far has been sent.
     pub fn flush(&self) {
+        let Ok(mark_seen) = self.mark_seen.lock() else { return };
         let marked = File::options()
             .write(true)
             .open("/dev/kmsg")
             .and_then(|mut log| log.write_all(format!("<6>{MARK}\n").as_bytes()));
         if marked.is_ok() {
             // A launcher that no longer reads is no reason to hang here.
-            let _ = self.mark_seen.recv_timeout(Duration::from_secs(2));
+            let _ = mark_seen.recv_timeout(Duration::from_secs(2));
         }
     }
+}
+
+/// Has Linux log the stacks of its CPUs, then those of all tasks, and last those of the blocked ones.
+pub fn explain() -> io::Result<()> {
+    let mut trigger = File::options().write(true).open("/proc/sysrq-trigger")?;
+    for key in ["l", "t", "w"] {
+        trigger.write_all(key.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn copy(mut log: File, mut port: File, mark_seen: &Sender<()>) {

@@ -31,8 +31,8 @@ fn main() {
 
 fn serve() -> Result<()> {
     let mut control = ports::open(names::CONTROL)?;
-    let log = kmsg::follow(ports::open(names::KMSG)?)?;
-    let result = run(&control);
+    let log = Arc::new(kmsg::follow(ports::open(names::KMSG)?)?);
+    let result = run(&control, &log);
     log.flush();
     let message = match &result {
         Ok(status) => Message::Exited(*status),
@@ -50,7 +50,7 @@ fn serve() -> Result<()> {
 }
 
 /// Runs the program to its end, with all that it printed sent; gives its status.
-fn run(control: &File) -> Result<u8> {
+fn run(control: &File, log: &Arc<kmsg::Follower>) -> Result<u8> {
     let stdin = ports::open(names::STDIN)?;
     let stdout = ports::open(names::STDOUT)?;
     let mut stderr = ports::open(names::STDERR)?;
@@ -73,7 +73,8 @@ fn run(control: &File) -> Result<u8> {
     let out = program::drain(child.stdout.take().context(taken)?, stdout, &exited);
     let err = program::drain(child.stderr.take().context(taken)?, stderr, &exited);
     let from_launcher = BufReader::new(control.try_clone()?);
-    thread::spawn(move || pass_signals(from_launcher, group));
+    let log = Arc::clone(log);
+    thread::spawn(move || obey(from_launcher, to_launcher, group, &log));
 
     let status = program::reap_until(group)?;
     rustix::io::write(&exited, &1u64.to_ne_bytes())?;
@@ -84,13 +85,24 @@ fn run(control: &File) -> Result<u8> {
     Ok(status)
 }
 
-fn pass_signals(from_launcher: impl BufRead, group: Pid) {
+fn obey(from_launcher: impl BufRead, mut to_launcher: impl Write, group: Pid, log: &kmsg::Follower) {
     for line in from_launcher.lines().map_while(Result::ok) {
-        if let Some(Message::Signal(number)) = Message::parse(&line) {
-            if let Some(signal) = Signal::from_named_raw(number) {
-                // No such group: the program has just ended.
-                let _ = rustix::process::kill_process_group(group, signal);
+        match Message::parse(&line) {
+            Some(Message::Signal(number)) => {
+                if let Some(signal) = Signal::from_named_raw(number) {
+                    // No such group: the program has just ended.
+                    let _ = rustix::process::kill_process_group(group, signal);
+                }
             }
+            Some(Message::Explain) => {
+                if let Err(error) = kmsg::explain() {
+                    println!("hermit-agent: /proc/sysrq-trigger: {error}");
+                }
+                log.flush();
+                // The launcher waits for it no longer than for a guest that is stuck.
+                let _ = writeln!(to_launcher, "{}", Message::Explained);
+            }
+            _ => {}
         }
     }
 }
