@@ -2,23 +2,11 @@
 # An isle's clocks are Linux's to within 1 ms, also when Linux's are set, or go faster or slower.
 # vm: VCPUS=4 NODES=2 MEM=2G APIC=x2apic TIMEOUT=120
 . /lib/hermit/lib.sh
+. /lib/hermit/clock.sh
 
 remember
 echo 2-3 >$sys/isle1/cpus
 mkfifo /tmp/questions /tmp/answers
-
-# in_step NAME SECONDS
-in_step() {
-	/usr/share/plain/clock_distance answer /tmp/questions /tmp/answers &
-	if said=$(HERMIT_ISLE=1 proxy /usr/share/plain/clock_distance ask /tmp/questions /tmp/answers "$2" 1000000 2>&1); then
-		ok "$1: in step with Linux's"
-		echo "  # $said"
-	else
-		not_ok "$1: in step with Linux's" "$said"
-		kill $!
-	fi
-	wait
-}
 
 in_step "clocks left alone" 12
 date -s @2000000000 >/dev/null

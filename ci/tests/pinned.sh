@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Memory that can't move: an isle gets other memory or says so in bounded time, and nothing is lost. Nor is Linux
 # put to sleep while an isle runs.
-# vm: VCPUS=4 NODES=2 MEM=2G APIC=xapic TIMEOUT=200
+# vm: VCPUS=4 NODES=2 MEM=2G APIC=x2apic TIMEOUT=200
 # allow: hermit:
 # Linux says which page keeps a block from leaving.
 # allow: migrating pfn

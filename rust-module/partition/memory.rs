@@ -215,11 +215,12 @@ fn report_nothing(node: u32, wanted: u64, candidates: &[Candidate]) {
         State::Failed(e) => Some((candidate.range, e.to_errno())),
         _ => None,
     });
-    let (range, why) = failed.unwrap_or((Range { start: 0, len: 0 }, 0));
     pr_err!(
-        "isle{node}: no memory of node {node} could be taken: of {} blocks on line {pinned} hold pages that can't move; the first other one, at {:#x}, gave {why}; boot with movablecore= so that memory stays movable, or ask for less than {} in /sys/hermit/isle{node}/memory\n",
+        "isle{node}: no memory of node {node} could be taken: of {} blocks on line {pinned} hold pages that can't move; boot with movablecore= so that memory stays movable, or ask for less than {} in /sys/hermit/isle{node}/memory\n",
         candidates.len(),
-        range.start,
         size::Shown(wanted)
     );
+    if let Some((range, why)) = failed {
+        pr_err!("isle{node}: the first block that should have gone, at {:#x}, gave error {why}\n", range.start);
+    }
 }

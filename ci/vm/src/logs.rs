@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{flock, FlockOperation};
 
+/// Assertions of QEMU that fail now and then, whatever the guest does, each with its reason.
+const EMULATOR_BUGS: &[(&str, &str)] = &[(
+    "iotlb_to_section: Assertion",
+    "QEMU 10.0, multi-threaded TCG: a CPU uses its TLB entry of a device while another one has the table replaced",
+)];
+
 #[derive(Debug)]
 pub struct Logs {
     /// What the guest wrote to its serial port.
@@ -50,6 +56,13 @@ impl Logs {
         }
     }
 
+    /// Which known bug of QEMU's own has ended it, if one has.
+    pub fn emulator_bug(&self) -> Option<&'static str> {
+        let said = fs::read(&self.qemu).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        EMULATOR_BUGS.iter().map(|(text, _)| *text).find(|text| said.contains(text))
+    }
+
     /// The last lines of QEMU's and the console's log, for a person who has to find out why.
     pub fn tail(&self) -> String {
         let mut text = String::new();
@@ -74,6 +87,18 @@ impl Drop for Logs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_known_assertions_are_bugs_of_the_emulator() {
+        let dir = std::env::temp_dir().join(format!("hermit-vm-bugs-{}", std::process::id()));
+        let logs = Logs::open(&dir, "run").unwrap();
+        fs::write(&logs.qemu, "qemu: system/physmem.c:2678: iotlb_to_section: Assertion `x' failed.\n").unwrap();
+        assert_eq!(logs.emulator_bug(), Some("iotlb_to_section: Assertion"));
+        fs::write(&logs.qemu, "qemu: other: Assertion `x' failed.\n").unwrap();
+        assert_eq!(logs.emulator_bug(), None);
+        drop(logs);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn two_machines_never_share_a_log() {

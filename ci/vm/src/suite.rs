@@ -107,11 +107,6 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
     let name = script.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let logs = Logs::open(&setup.logs, &name)?;
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let streams = Streams {
-        stdin: Box::new(io::empty()),
-        stdout: Box::new(Tee(Arc::clone(&seen))),
-        stderr: Box::new(io::stderr()),
-    };
     let inside = format!("/app/{name}.sh");
     let request = Request {
         argv: vec!["/bin/sh".into(), inside.clone()],
@@ -121,8 +116,23 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
         explain: true,
         ..Request::default()
     };
-    let outcome = session::run(setup, &variables.shape, &request, &logs, streams, |_| Ok(()));
-    let printed = seen.lock().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let run = || {
+        let streams = Streams {
+            stdin: Box::new(io::empty()),
+            stdout: Box::new(Tee(Arc::clone(&seen))),
+            stderr: Box::new(io::stderr()),
+        };
+        session::run(setup, &variables.shape, &request, &logs, streams, |_| Ok(()))
+    };
+    let printed = || seen.lock().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let mut outcome = run();
+    if outcome.is_err() && printed().is_empty() {
+        if let Some(assertion) = logs.emulator_bug() {
+            println!("# QEMU died of a bug of its own before the script began ({assertion}): another machine");
+            outcome = run();
+        }
+    }
+    let printed = printed();
     let mut count = results(&printed);
     let kernel = fs::read(&logs.kernel)?;
     let kernel = String::from_utf8_lossy(&kernel);
@@ -130,7 +140,7 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
         Ok(Outcome::Exited(0)) if count != Count::default() => None,
         Ok(Outcome::Exited(0)) => Some("it printed no result".to_string()),
         Ok(Outcome::Exited(status)) => Some(format!("exit status {status}")),
-        Ok(other) => Some(format!("{other:?}\n{}{}", explained::blocked(&kernel), logs.tail())),
+        Ok(other) => Some(format!("{other:?}\n{}{}", explained::summary(&kernel), logs.tail())),
         Err(error) => Some(format!("{error:#}")),
     };
     count.report(&format!("{name}: the script ran to its end"), problem.as_deref());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Linux's log, from its first record on, to the launcher as it grows.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Mutex;
@@ -29,19 +29,32 @@ impl Follower {
     /// Waits until all that has been logged so far has been sent.
     pub fn flush(&self) {
         let Ok(mark_seen) = self.mark_seen.lock() else { return };
-        let marked = File::options()
-            .write(true)
-            .open("/dev/kmsg")
-            .and_then(|mut log| log.write_all(format!("<6>{MARK}\n").as_bytes()));
-        if marked.is_ok() {
+        if write(MARK).is_ok() {
             // A launcher that no longer reads is no reason to hang here.
             let _ = mark_seen.recv_timeout(Duration::from_secs(2));
         }
     }
 }
 
-/// Has Linux log the stacks of its CPUs, then those of all tasks, and last those of the blocked ones.
+/// Adds a line.
+fn write(line: &str) -> io::Result<()> {
+    File::options().write(true).open("/dev/kmsg")?.write_all(format!("<6>{line}\n").as_bytes())
+}
+
+/// Has Linux log the stacks of its CPUs, then those of all tasks, and last those of the blocked ones. Before that,
+/// what the isles say of themselves, twice: so it is seen what still counts.
 pub fn explain() -> io::Result<()> {
+    for pause in [1, 0] {
+        for file in ["state", "stats"] {
+            for isle in 0.. {
+                let Ok(text) = fs::read_to_string(format!("/sys/hermit/isle{isle}/{file}")) else { break };
+                for line in text.lines() {
+                    write(&format!("isle{isle} {file}: {line}"))?;
+                }
+            }
+        }
+        thread::sleep(Duration::from_secs(pause));
+    }
     let mut trigger = File::options().write(true).open("/proc/sysrq-trigger")?;
     for key in ["l", "t", "w"] {
         trigger.write_all(key.as_bytes())?;
