@@ -34,7 +34,7 @@ impl Frame {
     const SIZE: Size = Size::Large;
 
     fn take() -> Result<Self, Errno> {
-        frames::shared().lock().take(Self::SIZE).map(Self).ok_or(Errno::ENOMEM)
+        frames::take_large().map(|taken| Self(taken.offset)).ok_or(Errno::ENOMEM)
     }
 
     /// The first bytes of it.

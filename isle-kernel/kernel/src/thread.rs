@@ -85,9 +85,17 @@ impl Program for Thread {
         &mut self.context
     }
 
+    fn quick_syscall(&self, number: u32) -> Option<u64> {
+        syscall::quick(self, number)
+    }
+
     fn syscall(&mut self) -> bool {
         match syscall::dispatch(self) {
-            Ok(()) => self.restart.is_none() && !self.task.has_attention() && !sched::is_wanted(),
+            Ok(()) if self.restart.is_some() || self.task.has_attention() => false,
+            Ok(()) => {
+                sched::before_user();
+                true
+            }
             Err(Ended) => {
                 self.has_ended = true;
                 false

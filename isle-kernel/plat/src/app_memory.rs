@@ -215,6 +215,9 @@ unsafe fn clear(to: *mut u8, len: usize) {
     }
 }
 
+/// From so many words on, the processor's own loop is worth its start.
+const FEW_WORDS: usize = 16;
+
 /// Copies bytes behind the compiler's back.
 ///
 /// # Safety
@@ -224,14 +227,38 @@ unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the caller vouches for both.
     unsafe {
         core::arch::asm!(
+            "cmp rcx, {few}",
+            "jb 3f",
             "rep movsq",
+            "jmp 4f",
+            "2:",
+            "mov {word}, [rsi]",
+            "mov [rdi], {word}",
+            "add rsi, 8",
+            "add rdi, 8",
+            "dec rcx",
+            "3:",
+            "test rcx, rcx",
+            "jnz 2b",
+            "4:",
             "mov rcx, {rest}",
-            "rep movsb",
+            "jmp 6f",
+            "5:",
+            "mov {word:l}, [rsi]",
+            "mov [rdi], {word:l}",
+            "inc rsi",
+            "inc rdi",
+            "dec rcx",
+            "6:",
+            "test rcx, rcx",
+            "jnz 5b",
+            few = const FEW_WORDS,
+            word = out(reg_abcd) _,
             rest = in(reg) len % 8,
             inout("rcx") len / 8 => _,
             inout("rdi") to => _,
             inout("rsi") from => _,
-            options(nostack, preserves_flags)
+            options(nostack)
         );
     }
 }

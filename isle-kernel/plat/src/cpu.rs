@@ -52,13 +52,6 @@ impl PerCpu {
         unsafe { (&raw const self.kernel_rsp).read_volatile() }
     }
 
-    /// One past the context that ring 3 ran in last.
-    #[cfg(target_os = "none")]
-    pub(crate) fn user_top(&self) -> u64 {
-        // SAFETY: as for `kernel_rsp`.
-        unsafe { (&raw const self.user_top).read_volatile() }
-    }
-
     /// What this CPU tells Linux about itself.
     pub fn shared(&self) -> &'static Cpu {
         self.shared
@@ -144,6 +137,23 @@ mod on_isle {
         // SAFETY: in the kernel the GS base is 0 or the address of a PerCpu that lives for good. Fields that change
         // are behind `Cell` or only used by assembly.
         unsafe { pointer.as_ref() }
+    }
+
+    /// Says where the kernel's stack and ring 3's context are while ring 3 runs on this CPU, as `enter_user` does.
+    pub(crate) fn enter_with(kernel_rsp: u64, user_top: u64) {
+        // SAFETY: for this CPU's own assembly, which runs next; nothing in Rust reads these while they are written.
+        unsafe {
+            core::arch::asm!(
+                "mov gs:[8], {rsp}",
+                "mov gs:[16], {top}",
+                "mov {rsp0}, gs:[32]",
+                "mov [{rsp0}], {top}",
+                rsp = in(reg) kernel_rsp,
+                top = in(reg) user_top,
+                rsp0 = out(reg) _,
+                options(nostack, preserves_flags)
+            );
+        }
     }
 
     /// Halts until an interrupt comes, unless `ready`. An interrupt after `ready` has been asked

@@ -102,13 +102,44 @@ impl AddressSpace {
 
     /// Maps a page where nothing is mapped.
     pub fn map(&mut self, virt: u64, offset: u64, size: Size, prot: Prot) -> Result<(), MapError> {
+        self.map_run(virt, offset, 1, size, prot)
+    }
+
+    /// Maps pages that are neighbours here as there, and in one table, where nothing is mapped: all or none.
+    pub fn map_run(&mut self, virt: u64, offset: u64, count: u64, size: Size, prot: Prot) -> Result<(), MapError> {
         let bytes = size.bytes();
         let (physical, contiguous) = app_memory::get().physical(offset).ok_or(MapError::Invalid)?;
         let aligned = virt.is_multiple_of(bytes) && physical.is_multiple_of(bytes);
-        if !aligned || contiguous < bytes || virt >= END || END - virt < bytes {
+        let in_one_table = count <= ENTRIES as u64 && virt / bytes % (ENTRIES as u64) + count <= ENTRIES as u64;
+        if !aligned || !in_one_table || contiguous < count * bytes || virt >= END || END - virt < count * bytes {
             return Err(MapError::Invalid);
         }
-        self.set_leaf(virt, size, leaf(physical, size, prot))
+        let (table, first) = self.make_table(virt, size)?;
+        let all = first..first + count as usize;
+        if all.clone().any(|index| table.get(index) != 0) {
+            return Err(MapError::Busy);
+        }
+        for (page, index) in all.enumerate() {
+            table.set(index, leaf(physical + page as u64 * bytes, size, prot));
+        }
+        Ok(())
+    }
+
+    /// How many bytes from a page on could be mapped as small pages of one table, since nothing is mapped there.
+    pub fn free_run(&self, virt: u64, end: u64) -> u64 {
+        let end = end.min((virt | (Size::Large.bytes() - 1)) + 1);
+        let mut table = self.root;
+        for level in (1..4).rev() {
+            let entry = table.get(table::index(virt, level));
+            match table::child(entry) {
+                Some(child) => table = child,
+                None if entry == 0 => return end.saturating_sub(virt),
+                None => return 0,
+            }
+        }
+        let pages = (virt..end).step_by(Size::Small.bytes() as usize);
+        let free = pages.take_while(|at| table.get(table::index(*at, 0)) == 0);
+        free.count() as u64 * Size::Small.bytes()
     }
 
     /// Maps a clock page, for reading, where nothing is mapped. To all other operations it is no page, but
@@ -118,11 +149,16 @@ impl AddressSpace {
             return Err(MapError::Invalid);
         }
         let prot = Prot { read: true, ..Prot::NONE };
-        self.set_leaf(virt, Size::Small, leaf(to_phys(core::ptr::from_ref(clock)), Size::Small, prot))
+        let (table, index) = self.make_table(virt, Size::Small)?;
+        if table.get(index) != 0 {
+            return Err(MapError::Busy);
+        }
+        table.set(index, leaf(to_phys(core::ptr::from_ref(clock)), Size::Small, prot));
+        Ok(())
     }
 
-    /// Sets the entry of a page, and makes tables as needed.
-    fn set_leaf(&mut self, virt: u64, size: Size, leaf: u64) -> Result<(), MapError> {
+    /// The table that has the entry of a page of a size, and which one it is. Makes tables as needed.
+    fn make_table(&mut self, virt: u64, size: Size) -> Result<(Table, usize), MapError> {
         let bottom = if size == Size::Large { 1 } else { 0 };
         let mut table = self.root;
         for level in (bottom + 1..4).rev() {
@@ -139,12 +175,7 @@ impl AddressSpace {
                 None => return Err(MapError::Busy),
             };
         }
-        let index = table::index(virt, bottom);
-        if table.get(index) != 0 {
-            return Err(MapError::Busy);
-        }
-        table.set(index, leaf);
-        Ok(())
+        Ok((table, table::index(virt, bottom)))
     }
 
     /// The page at an address.
@@ -188,7 +219,12 @@ impl AddressSpace {
     /// Unmaps all pages from `start` to `end` and hands each of them to `freed`, when no CPU can use it any more.
     /// Needs memory only where a range begins or ends within a large page.
     pub fn unmap(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) -> Result<(), MapError> {
-        let end = self.prepare(start, end)?;
+        check_range(start, end)?;
+        // What a table of small pages has and keeps is found at once.
+        let small = self.small_table(start, end);
+        if small.is_none() {
+            self.split_edges(start, end)?;
+        }
         if self.shared.is_shared() {
             let mut at = start;
             while let Some((virt, page)) = self.next_page(at, end) {
@@ -197,16 +233,22 @@ impl AddressSpace {
             }
             self.flush(start, end);
         }
-        let root = self.root;
-        self.clear(root, 3, 0, start, end, freed);
-        self.flush(start, end);
+        match small {
+            Some((table, base)) => self.clear(table, 0, base, start, end, freed),
+            None => self.clear(self.root, 3, 0, start, end, freed),
+        }
+        // Where all CPUs have forgotten the pages, they may still remember tables.
+        if !self.shared.is_shared() || self.retired.is_some() {
+            self.flush(start, end);
+        }
         self.reap();
         Ok(())
     }
 
     /// Changes what ring 3 may do with the pages from `start` to `end`.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), MapError> {
-        let end = self.prepare(start, end)?;
+        check_range(start, end)?;
+        self.split_edges(start, end)?;
         let mut at = start;
         while let Some((virt, page)) = self.next_page(at, end) {
             if page.prot != prot {
@@ -235,17 +277,27 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Checks a range and splits the large pages that it begins or ends in.
-    fn prepare(&mut self, start: u64, end: u64) -> Result<u64, MapError> {
-        if !start.is_multiple_of(4096) || !end.is_multiple_of(4096) || end > END || start > end {
-            return Err(MapError::Invalid);
+    /// The table of small pages that has all of a range and more, and the address where it begins.
+    fn small_table(&self, start: u64, end: u64) -> Option<(Table, u64)> {
+        let base = start & !(span(1) - 1);
+        if start >= end || end > base + span(1) || end - start == span(1) {
+            return None;
         }
+        let mut table = self.root;
+        for level in [3, 2, 1] {
+            table = table::child(table.get(table::index(start, level)))?;
+        }
+        Some((table, base))
+    }
+
+    /// Splits the large pages that a range begins or ends in.
+    fn split_edges(&mut self, start: u64, end: u64) -> Result<(), MapError> {
         for edge in [start, end] {
             if edge % Size::Large.bytes() != 0 {
                 self.split(edge)?;
             }
         }
-        Ok(end)
+        Ok(())
     }
 
     /// The page directory of an address at which a page is mapped.
@@ -292,16 +344,17 @@ impl AddressSpace {
     /// Clears what is within the range below one table; retires tables whose whole span is cleared.
     fn clear(&mut self, table: Table, level: u32, base: u64, start: u64, end: u64, freed: &mut dyn FnMut(Page)) {
         let first = (start.saturating_sub(base) / span(level)) as usize;
-        for index in first..ENTRIES {
-            let low = base + index as u64 * span(level);
-            if low >= end {
+        let last = (end - base).div_ceil(span(level)).min(ENTRIES as u64) as usize;
+        let mut next = first;
+        loop {
+            let index = table.next_used(next, last);
+            if index >= last {
                 break;
             }
+            next = index + 1;
+            let low = base + index as u64 * span(level);
             let high = low + span(level);
             let entry = table.get(index);
-            if entry == 0 {
-                continue;
-            }
             if level > 0 && is_present_table(entry) && !is_large(entry) {
                 let Some(child) = table::child(entry) else { continue };
                 self.clear(child, level - 1, low, start, end, freed);
@@ -324,6 +377,15 @@ impl AddressSpace {
     /// Makes CPUs forget what they remember of a range.
     fn flush(&self, start: u64, end: u64) {
         self.shared.changed(start, end);
+    }
+}
+
+fn check_range(start: u64, end: u64) -> Result<(), MapError> {
+    let aligned = start.is_multiple_of(4096) && end.is_multiple_of(4096);
+    if aligned && start <= end && end <= END {
+        Ok(())
+    } else {
+        Err(MapError::Invalid)
     }
 }
 

@@ -138,15 +138,12 @@ mod on_isle {
             }
         }
 
-        /// True if this CPU runs on it.
-        pub(crate) fn is_loaded(&self) -> bool {
-            cpu::current().root.load(Ordering::Relaxed) == self.physical
-        }
-
         /// Has to be called right before ring 3 is entered, with interrupts off.
         pub(crate) fn enter(&self) {
             let cpu = cpu::current();
-            cpu.in_user.store(true, Ordering::SeqCst);
+            // Where nobody else changes the page table, nobody looks either.
+            let ordering = if self.is_shared() { Ordering::SeqCst } else { Ordering::Relaxed };
+            cpu.in_user.store(true, ordering);
             let generation = self.generation.load(Ordering::SeqCst);
             if cpu.flushed.load(Ordering::Relaxed) != generation {
                 // In this order: who reads `flushed` then knows that it is true.
@@ -168,6 +165,9 @@ mod on_isle {
                     load(me, self.physical);
                 }
                 me.flushed.store(generation, Ordering::SeqCst);
+            }
+            if !self.is_shared() {
+                return;
             }
             let behind = |index: usize| {
                 boot::per_cpu(index).is_some_and(|cpu| {

@@ -166,12 +166,46 @@ mod on_isle {
         push 18
         jmp trap_common
 
-        /* SYSCALL: rcx = rip, r11 = rflags, interrupts and direction flag off by FMASK. The system call is made right here;
-           whatever happens meanwhile, r12 knows the stack. */
+        /* SYSCALL: rcx = rip, r11 = rflags, interrupts and direction flag off by FMASK. */
         .balign 16
     trap_syscall:
         swapgs
         mov gs:[24], rsp
+        test r11d, {iret_flags}
+        jnz 7f
+        cmp eax, {quick_end}
+        jae 7f
+        mov eax, eax
+        cmp byte ptr [rax + {quick_table}], 0
+        je 7f
+        /* A quick one, unless it turns out that it isn't: only what a C function may change is kept. */
+        mov rsp, gs:[8]
+        push rcx
+        push r11
+        push rdi
+        push rsi
+        push rdx
+        push r8
+        push r9
+        push r10
+        mov rdi, [rsp + 64]
+        mov esi, eax
+        call {quick_entry}
+        test dl, dl
+        pop r10
+        pop r9
+        pop r8
+        pop rdx
+        pop rsi
+        pop rdi
+        pop r11
+        pop rcx
+        jz 7f
+        mov rsp, gs:[24]
+        swapgs
+        sysretq
+        /* Any other one is made right here as well; whatever happens meanwhile, r12 knows the stack. */
+    7:
         mov rsp, gs:[16]
         push {user_data}
         push qword ptr gs:[24]
@@ -236,6 +270,10 @@ mod on_isle {
         syscall_vector = const SYSCALL_VECTOR,
         context_len = const core::mem::size_of::<Context>(),
         syscall_entry = sym crate::user::syscall_entry,
+        iret_flags = const crate::user::IRET_FLAGS,
+        quick_end = const crate::user::QUICK_END,
+        quick_table = sym crate::user::QUICK,
+        quick_entry = sym crate::user::quick_entry,
     );
 
     extern "C" {

@@ -17,7 +17,27 @@ const FIXED_FLAGS: u64 = 0x202;
 /// Flags that a signal's handler begins without: TF, DF, RF.
 const HANDLER_FLAGS: u64 = 0x1_0500;
 /// Flags that SYSRET doesn't restore as IRET does: TF, RF.
-const IRET_FLAGS: u64 = 0x1_0100;
+pub(crate) const IRET_FLAGS: u64 = 0x1_0100;
+
+/// One past the highest number of a quick system call.
+pub(crate) const QUICK_END: usize = 256;
+
+/// Which system calls are quick: they ask for something that the kernel knows, or for nothing at all. See
+/// [`Program::quick_syscall`].
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+pub(crate) static QUICK: [bool; QUICK_END] = {
+    use linux_raw_sys::general as nr;
+    let mut table = [false; QUICK_END];
+    table[nr::__NR_sched_yield as usize] = true;
+    table[nr::__NR_getpid as usize] = true;
+    table[nr::__NR_getppid as usize] = true;
+    table[nr::__NR_gettid as usize] = true;
+    table[nr::__NR_getuid as usize] = true;
+    table[nr::__NR_geteuid as usize] = true;
+    table[nr::__NR_getgid as usize] = true;
+    table[nr::__NR_getegid as usize] = true;
+    table
+};
 
 /// Registers of ring 3, in the order in which the stubs in `trap.rs` push them.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +75,11 @@ pub trait Program {
 
     /// Makes the system call that is in the context; true if ring 3 may go on at once.
     fn syscall(&mut self) -> bool;
+
+    /// Makes a system call as if ring 3 made it itself: the context has nothing of it, and to other CPUs this one is still
+    /// in ring 3. So it must not wait for anything, not even a lock. `None`: it has to be made by
+    /// [`syscall`](Self::syscall).
+    fn quick_syscall(&self, number: u32) -> Option<u64>;
 }
 
 /// Where system calls go while ring 3 runs.
@@ -62,6 +87,7 @@ pub trait Program {
 struct Calls {
     program: *mut (),
     syscall: unsafe fn(*mut ()) -> bool,
+    quick: unsafe fn(*const (), u32) -> Option<u64>,
     root: *const Root,
 }
 
@@ -75,10 +101,14 @@ pub fn run<P: Program>(program: &mut P, root: &Root) -> Exit {
         // SAFETY: `run` passes a pointer to a `P` that nobody else uses meanwhile.
         unsafe { (*program.cast::<P>()).syscall() }
     }
+    unsafe fn quick<P: Program>(program: *const (), number: u32) -> Option<u64> {
+        // SAFETY: as above.
+        unsafe { (*program.cast::<P>()).quick_syscall(number) }
+    }
     let program: *mut P = program;
     // SAFETY: from the reference above. It isn't used again; what follows goes through the pointer.
     let context: *mut Context = unsafe { (*program).context() };
-    let mut calls = Calls { program: program.cast(), syscall: syscall::<P>, root };
+    let mut calls = Calls { program: program.cast(), syscall: syscall::<P>, quick: quick::<P>, root };
     // SAFETY: valid, as above.
     let plain = unsafe {
         let context = &mut *context;
@@ -104,6 +134,32 @@ pub fn run<P: Program>(program: &mut P, root: &Root) -> Exit {
     unsafe { (*context).exit() }
 }
 
+/// What a quick system call came to, in the registers where the assembly looks for it.
+#[cfg(target_os = "none")]
+#[repr(C)]
+pub(crate) struct Quick {
+    /// Its result, or its number again.
+    value: u64,
+    is_done: bool,
+}
+
+/// A quick system call, on the stack of the `run` that entered ring 3.
+#[cfg(target_os = "none")]
+pub(crate) unsafe extern "C" fn quick_entry(calls: *const (), number: u32) -> Quick {
+    // SAFETY: `run`, which waits below on this stack, made it; it doesn't use it meanwhile.
+    let result = unsafe {
+        let Calls { program, quick, .. } = *calls.cast::<Calls>();
+        quick(program, number)
+    };
+    match result {
+        Some(value) => {
+            cpu::count(&cpu::current().shared().syscalls);
+            Quick { value, is_done: true }
+        }
+        None => Quick { value: number.into(), is_done: false },
+    }
+}
+
 /// A system call, on the stack of the `run` that entered ring 3. Returns true if ring 3 goes on by SYSRET.
 #[cfg(target_os = "none")]
 pub(crate) unsafe extern "C" fn syscall_entry(context: *mut Context, calls: *const ()) -> bool {
@@ -114,15 +170,13 @@ pub(crate) unsafe extern "C" fn syscall_entry(context: *mut Context, calls: *con
     cpu::count(&cpu.shared().syscalls);
     // SAFETY: `run`, which waits below on this stack, made both; it doesn't use them meanwhile.
     let (goes_on, plain, root) = unsafe {
-        let Calls { program, syscall, root } = *calls.cast::<Calls>();
+        let Calls { program, syscall, root, .. } = *calls.cast::<Calls>();
         (syscall(program), (*context).is_plain(), &*root)
     };
-    // It may be another CPU by now, which knows nothing of this context, or knows another one.
-    let cpu = cpu::current();
-    let known = cpu.user_top() == context as u64 + core::mem::size_of::<Context>() as u64
-        && cpu.kernel_rsp() == kernel_rsp
-        && root.is_loaded();
-    if goes_on && plain && known {
+    if goes_on && plain {
+        // It may be another CPU by now, or this one has run another thread meanwhile.
+        cpu::enter_with(kernel_rsp, context as u64 + core::mem::size_of::<Context>() as u64);
+        root.activate();
         root.enter();
         return true;
     }

@@ -10,6 +10,7 @@ use crate::sched::Task;
 use alloc::vec::Vec;
 use hermit_plat::app_memory;
 use hermit_plat::user;
+use zerocopy::IntoBytes;
 
 /// A contiguous part of application memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,16 +199,13 @@ impl Space {
     /// Consecutive numbers that the application has.
     pub fn read_words<const N: usize>(&mut self, address: u64) -> Result<[u64; N], Errno> {
         let mut words = [0; N];
-        for (index, word) in words.iter_mut().enumerate() {
-            *word = self.read_u64(element(address, index as u64, 8)?)?;
-        }
+        self.read(address, words.as_mut_bytes())?;
         Ok(words)
     }
 
     /// Writes consecutive numbers.
     pub fn write_words(&mut self, address: u64, words: &[u64]) -> Result<(), Errno> {
-        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-        self.write(address, &bytes)
+        self.write(address, words.as_bytes())
     }
 
     /// The bytes of a string, without its NUL. ENAMETOOLONG: no NUL within `max` bytes.

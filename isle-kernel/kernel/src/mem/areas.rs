@@ -4,6 +4,7 @@
 
 use crate::errno::Errno;
 use alloc::collections::BTreeMap;
+use core::ops::Bound;
 use hermit_plat::paging::Prot;
 
 /// Most areas of an application, as Linux's vm.max_map_count.
@@ -36,19 +37,25 @@ pub struct Area {
 /// Areas that don't overlap, by address. All limits are multiples of a page.
 #[derive(Debug, Default)]
 pub struct Areas {
-    by_start: BTreeMap<u64, Area>,
+    /// By where they end: so what is at or above an address is found at once, and an area that grows downwards, as mappings
+    /// do that are neighbours, stays where it is.
+    by_end: BTreeMap<u64, Area>,
 }
 
 impl Areas {
     /// The area that holds an address.
     pub fn find(&self, address: u64) -> Option<Area> {
-        let (_, area) = self.by_start.range(..=address).next_back()?;
-        (address < area.end).then_some(*area)
+        self.ending_above(address).next().filter(|area| area.start <= address)
+    }
+
+    /// All areas that reach beyond an address, ascending.
+    fn ending_above(&self, address: u64) -> impl Iterator<Item = Area> + '_ {
+        self.by_end.range((Bound::Excluded(address), Bound::Unbounded)).map(|(_, area)| *area)
     }
 
     /// All areas, ascending.
     pub fn iter(&self) -> impl Iterator<Item = &Area> {
-        self.by_start.values()
+        self.by_end.values()
     }
 
     /// True if no area has an address from `start` to `end`.
@@ -70,46 +77,50 @@ impl Areas {
 
     /// Areas that have an address from `start` to `end`, ascending.
     pub fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = Area> + '_ {
-        let first = self.find(start).map_or(start, |a| a.start);
-        self.by_start.range(first..end.max(first)).map(|(_, a)| *a).filter(move |a| a.end > start)
+        self.ending_above(start).take_while(move |area| area.start < end)
     }
 
     /// Adds an area where there is none, and joins it with neighbours of its kind.
     pub fn insert(&mut self, mut area: Area) -> Result<(), Errno> {
         debug_assert!(area.start < area.end && self.is_free(area.start, area.end));
-        if self.by_start.len() >= MAX {
+        if self.by_end.len() >= MAX {
             return Err(Errno::ENOMEM);
         }
         let joins = |a: &Area, b: &Area| a.end == b.start && a.prot == b.prot && a.kind == b.kind;
-        if let Some((&start, before)) = self.by_start.range(..area.start).next_back() {
-            if joins(before, &area) {
-                area.start = start;
+        if let Some(before) = self.by_end.get(&area.start).copied().filter(|before| joins(before, &area)) {
+            self.by_end.remove(&before.end);
+            area.start = before.start;
+        }
+        if let Some((_, after)) = self.by_end.range_mut(area.end..).next() {
+            if joins(&area, after) {
+                after.start = area.start;
+                return Ok(());
             }
         }
-        if let Some(&after) = self.by_start.get(&area.end) {
-            if joins(&area, &after) {
-                self.by_start.remove(&after.start);
-                area.end = after.end;
-            }
-        }
-        self.by_start.insert(area.start, area);
+        self.by_end.insert(area.end, area);
         Ok(())
     }
 
     /// Removes what lies from `start` to `end`.
     pub fn remove(&mut self, start: u64, end: u64) -> Result<(), Errno> {
         // Cutting a hole into an area makes two.
-        if self.by_start.len() >= MAX {
+        if self.by_end.len() >= MAX {
             return Err(Errno::ENOMEM);
         }
-        loop {
-            let Some(area) = self.overlapping(start, end).next() else { break };
-            self.by_start.remove(&area.start);
-            if area.start < start {
-                self.by_start.insert(area.start, Area { end: start, ..area });
+        let above_start = (Bound::Excluded(start), Bound::Unbounded);
+        while let Some((_, area)) = self.by_end.range_mut(above_start).next().filter(|(_, area)| area.start < end) {
+            let was = *area;
+            // What is left of it above, and below.
+            if was.end > end {
+                area.start = end;
+            } else {
+                self.by_end.remove(&was.end);
             }
-            if area.end > end {
-                self.by_start.insert(end, Area { start: end, ..area });
+            if was.start < start {
+                self.by_end.insert(start, Area { end: start, ..was });
+            }
+            if was.end >= end {
+                break;
             }
         }
         Ok(())
@@ -117,7 +128,7 @@ impl Areas {
 
     /// Changes permissions. ENOMEM: a part isn't covered.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
-        if !self.is_covered(start, end) || self.by_start.len() + 2 >= MAX {
+        if !self.is_covered(start, end) || self.by_end.len() + 2 >= MAX {
             return Err(Errno::ENOMEM);
         }
         let mut at = start;
@@ -140,7 +151,7 @@ impl Areas {
             (start >= bottom).then_some(start)
         };
         let mut top = high;
-        for area in self.by_start.range(..high).rev().map(|(_, a)| a) {
+        for area in self.by_end.values().rev().skip_while(|area| area.start >= high) {
             if let Some(start) = fits(area.end.max(low), top) {
                 return Some(start);
             }

@@ -5,22 +5,96 @@
 //! Memory comes in blocks of 2 MiB, each free, wholly used, or cut into small frames. Partly used blocks are
 //! used up first, so that whole ones stay for large pages. All operations take constant time.
 //!
+//! Applications get zeros. A frame is dirty once it has been taken, until somebody zeroes it: idle CPUs do that with
+//! free blocks ([`clean`]), and who takes a frame that is still dirty does it itself ([`Taken::zero`]).
+//!
 //! A frame that Linux may still write to is held back when it is given back: because a forwarded call is on its way, until
 //! that is done; because one had not come back when its application ended, until the application's slot is used again:
 //! then the old proxy's mapping is gone.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use hermit_plat::app_memory::{self, Outside};
 use hermit_plat::paging::Size;
 use spin::{Mutex, Once};
 
 const NONE: u32 = u32::MAX;
 const SMALL_PER_BLOCK: u16 = 512;
 
+/// Frames that an idle CPU zeroes before it looks whether it has something better to do: 16 KiB.
+const CLEANED_AT_ONCE: usize = 4;
+
+/// One bit per small frame of a block.
+type Bits = [u64; 8];
+const NO_BITS: Bits = [0; 8];
+const ALL_BITS: Bits = [u64::MAX; 8];
+
+/// The first bits that are set without a gap, at or after a bit.
+fn next_run(bits: &[u64], from: usize) -> Option<Range<usize>> {
+    fn find(bits: &[u64], from: usize, invert: u64) -> Option<usize> {
+        let mut mask = u64::MAX << (from % 64);
+        bits.iter().enumerate().skip(from / 64).find_map(|(index, word)| {
+            let found = (word ^ invert) & core::mem::replace(&mut mask, u64::MAX);
+            (found != 0).then(|| index * 64 + found.trailing_zeros() as usize)
+        })
+    }
+    let start = find(bits, from, 0)?;
+    Some(start..find(bits, start, u64::MAX).unwrap_or(bits.len() * 64))
+}
+
+/// Zeroes some small frames of what begins at an offset.
+fn zero_run(offset: u64, run: &Range<usize>) -> Result<(), Outside> {
+    app_memory::get().zero(offset + run.start as u64 * PAGE_SIZE, run.len() as u64 * PAGE_SIZE)
+}
+
+/// Neighbouring frames that have been taken.
+#[derive(Debug)]
+pub struct Taken {
+    /// Pool offset.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    dirty: Dirty,
+}
+
+/// Which small frames of what was taken aren't zero.
+#[derive(Debug)]
+enum Dirty {
+    /// Of at most 64.
+    Few(u64),
+    /// Of a large frame: its block knows.
+    Block,
+}
+
+impl Taken {
+    /// Fills it with zeros, as far as it isn't.
+    pub fn zero(&self) -> Result<(), Outside> {
+        match &self.dirty {
+            Dirty::Few(bits) => zero_runs(self.offset, core::slice::from_ref(bits)),
+            Dirty::Block => {
+                let bits = shared().lock().note_zeroing(self);
+                zero_runs(self.offset, &bits)
+            }
+        }
+    }
+}
+
+fn zero_runs(offset: u64, bits: &[u64]) -> Result<(), Outside> {
+    let mut at = 0;
+    while let Some(run) = next_run(bits, at) {
+        zero_run(offset, &run)?;
+        at = run.end;
+    }
+    Ok(())
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Block {
-    /// One bit per small frame: used.
-    bits: [u64; 8],
+    /// Which of its frames are used.
+    bits: Bits,
+    /// Which are not known to be zero: all that are used are among them, once they are [`Taken::zero`]ed.
+    dirty: Bits,
     used: u16,
     previous: u32,
     next: u32,
@@ -36,9 +110,13 @@ struct List {
 #[derive(Debug)]
 pub struct Frames {
     blocks: Vec<Block>,
-    free: List,
+    /// Free blocks that are zero, and those that aren't.
+    clean: List,
+    dirty: List,
     partial: List,
     used: u64,
+    /// Free blocks that are being zeroed and in no list.
+    cleaning: usize,
     pinned: Vec<Pin>,
     held: Vec<Held>,
 }
@@ -80,24 +158,86 @@ pub fn shared() -> &'static Mutex<Frames> {
     FRAMES.get().expect("CPU 0 makes it first")
 }
 
+/// Takes a large frame.
+pub fn take_large() -> Option<Taken> {
+    take(Frames::take_large)
+}
+
+/// Takes small frames that are neighbours, as many as there are, up to `most`.
+pub fn take_small(most: u64) -> Option<Taken> {
+    take(|frames| frames.take_small(most))
+}
+
+fn take(from: impl Fn(&mut Frames) -> Option<Taken>) -> Option<Taken> {
+    loop {
+        let mut frames = shared().lock();
+        let taken = from(&mut frames);
+        if taken.is_some() || frames.cleaning == 0 {
+            return taken;
+        }
+        // An idle CPU has the last block, and gives it back soon.
+        drop(frames);
+        core::hint::spin_loop();
+    }
+}
+
+/// Zeroes a free block, as long as nothing else is to be done; false if there was nothing to zero.
+pub fn clean(go_on: impl Fn() -> bool) -> bool {
+    let Some((index, mut dirty)) = shared().lock().take_dirty() else { return false };
+    let offset = u64::from(index) * LARGE_PAGE_SIZE;
+    while let Some(mut run) = next_run(&dirty, 0) {
+        run.end = run.end.min(run.start + CLEANED_AT_ONCE);
+        if !go_on() || zero_run(offset, &run).is_err() {
+            break;
+        }
+        for at in run {
+            dirty[at / 64] &= !(1 << (at % 64));
+        }
+    }
+    shared().lock().give_cleaned(index, dirty);
+    true
+}
+
 impl Frames {
     /// `len` bytes, all free.
     pub fn new(len: u64) -> Self {
         let count = u32::try_from(len / LARGE_PAGE_SIZE).unwrap_or(NONE - 1);
-        let block = Block { bits: [0; 8], used: 0, previous: NONE, next: NONE };
+        let block = Block { bits: NO_BITS, dirty: ALL_BITS, used: 0, previous: NONE, next: NONE };
         let mut this = Self {
             blocks: alloc::vec![block; count as usize],
-            free: List { first: NONE },
+            clean: List { first: NONE },
+            dirty: List { first: NONE },
             partial: List { first: NONE },
             used: 0,
+            cleaning: 0,
             pinned: Vec::new(),
             held: Vec::new(),
         };
         // The lowest comes first.
         for index in (0..count).rev() {
-            this.free.push(&mut this.blocks, index);
+            this.dirty.push(&mut this.blocks, index);
         }
         this
+    }
+
+    /// Takes a free block out that has to be zeroed: which one, and where.
+    fn take_dirty(&mut self) -> Option<(u32, Bits)> {
+        let index = self.dirty.pop(&mut self.blocks)?;
+        self.cleaning += 1;
+        Some((index, self.blocks[index as usize].dirty))
+    }
+
+    /// Puts it back; `dirty` says what of it isn't zero yet.
+    fn give_cleaned(&mut self, index: u32, dirty: Bits) {
+        self.cleaning -= 1;
+        self.blocks[index as usize].dirty = dirty;
+        let list = if dirty == NO_BITS { &mut self.clean } else { &mut self.dirty };
+        list.push(&mut self.blocks, index);
+    }
+
+    /// A free block.
+    fn pop_free(&mut self) -> Option<u32> {
+        self.clean.pop(&mut self.blocks).or_else(|| self.dirty.pop(&mut self.blocks))
     }
 
     /// Bytes in use, those that are held back included.
@@ -137,39 +277,55 @@ impl Frames {
         self.blocks.is_empty()
     }
 
-    /// Takes a frame; its contents are whatever they were.
-    pub fn take(&mut self, size: Size) -> Option<u64> {
-        let offset = match size {
-            Size::Large => self.take_large(),
-            Size::Small => self.take_small(),
-        }?;
-        self.used += size.bytes();
-        Some(offset)
-    }
-
-    fn take_large(&mut self) -> Option<u64> {
-        let index = self.free.pop(&mut self.blocks)?;
+    fn take_large(&mut self) -> Option<Taken> {
+        let index = self.pop_free()?;
         let block = self.blocks.get_mut(index as usize)?;
-        block.bits = [u64::MAX; 8];
+        block.bits = ALL_BITS;
         block.used = SMALL_PER_BLOCK;
-        Some(u64::from(index) * LARGE_PAGE_SIZE)
+        self.used += LARGE_PAGE_SIZE;
+        Some(Taken { offset: u64::from(index) * LARGE_PAGE_SIZE, len: LARGE_PAGE_SIZE, dirty: Dirty::Block })
     }
 
-    fn take_small(&mut self) -> Option<u64> {
+    /// What of a large frame has to be zeroed. It is dirty from now on.
+    fn note_zeroing(&mut self, taken: &Taken) -> Bits {
+        let index = (taken.offset / LARGE_PAGE_SIZE) as usize;
+        self.blocks.get_mut(index).map_or(ALL_BITS, |block| core::mem::replace(&mut block.dirty, ALL_BITS))
+    }
+
+    fn take_small(&mut self, most: u64) -> Option<Taken> {
         if self.partial.first == NONE {
-            let index = self.free.pop(&mut self.blocks)?;
+            let index = self.pop_free()?;
             self.partial.push(&mut self.blocks, index);
         }
         let index = self.partial.first;
         let block = self.blocks.get_mut(index as usize)?;
         let (word, bits) = block.bits.iter_mut().enumerate().find(|(_, b)| **b != u64::MAX)?;
         let bit = bits.trailing_ones();
-        *bits |= 1 << bit;
-        block.used += 1;
+        let count = (*bits >> bit).trailing_zeros().min(64 - bit).min(most.clamp(1, 64) as u32);
+        let mask = (u64::MAX >> (64 - count)) << bit;
+        *bits |= mask;
+        let dirty = (block.dirty[word] & mask) >> bit;
+        block.dirty[word] |= mask;
+        block.used += count as u16;
         if block.used == SMALL_PER_BLOCK {
             self.partial.remove(&mut self.blocks, index);
         }
-        Some(u64::from(index) * LARGE_PAGE_SIZE + (word as u64 * 64 + u64::from(bit)) * PAGE_SIZE)
+        let offset = u64::from(index) * LARGE_PAGE_SIZE + (word as u64 * 64 + u64::from(bit)) * PAGE_SIZE;
+        let len = u64::from(count) * PAGE_SIZE;
+        self.used += len;
+        Some(Taken { offset, len, dirty: Dirty::Few(dirty) })
+    }
+
+    /// Gives everything back that was taken at once.
+    pub fn give_all(&mut self, taken: &Taken) {
+        match &taken.dirty {
+            Dirty::Block => self.give(taken.offset, Size::Large),
+            Dirty::Few(_) => {
+                for at in (0..taken.len).step_by(PAGE_SIZE as usize) {
+                    self.give(taken.offset + at, Size::Small);
+                }
+            }
+        }
     }
 
     /// Gives a frame back. A large one may come back as 512 small ones.
@@ -189,7 +345,8 @@ impl Frames {
         match size {
             Size::Large => {
                 assert!(was == SMALL_PER_BLOCK, "a large frame was given back that wasn't taken");
-                block.bits = [0; 8];
+                block.bits = NO_BITS;
+                block.dirty = ALL_BITS;
                 block.used = 0;
             }
             Size::Small => {
@@ -205,7 +362,7 @@ impl Frames {
             if was != SMALL_PER_BLOCK {
                 self.partial.remove(&mut self.blocks, index);
             }
-            self.free.push(&mut self.blocks, index);
+            self.dirty.push(&mut self.blocks, index);
         } else if was == SMALL_PER_BLOCK {
             self.partial.push(&mut self.blocks, index);
         }
@@ -254,13 +411,13 @@ mod tests {
     #[test]
     fn small_frames_fill_one_block_first() {
         let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
-        let all: BTreeSet<_> = (0..512).map(|_| frames.take(Size::Small).unwrap()).collect();
+        let all: BTreeSet<_> = (0..512).map(|_| frames.take_small(1).unwrap().offset).collect();
         assert_eq!(all.len(), 512);
         assert!(all.iter().all(|o| *o < LARGE_PAGE_SIZE));
         for _ in 1..BLOCKS {
-            assert!(frames.take(Size::Large).is_some());
+            assert!(frames.take_large().is_some());
         }
-        assert_eq!(frames.take(Size::Small), None);
+        assert!(frames.take_small(1).is_none());
         assert_eq!(frames.used(), frames.len());
     }
 
@@ -268,8 +425,8 @@ mod tests {
     #[should_panic(expected = "wasn't taken")]
     fn nothing_is_given_back_twice() {
         let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
-        let a = frames.take(Size::Small).unwrap();
-        frames.take(Size::Small).unwrap();
+        let a = frames.take_small(1).unwrap().offset;
+        frames.take_small(1).unwrap();
         frames.give(a, Size::Small);
         frames.give(a, Size::Small);
     }
@@ -277,8 +434,8 @@ mod tests {
     #[test]
     fn pinned_frames_wait_for_their_slot() {
         let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
-        let (a, b) = (frames.take(Size::Small).unwrap(), frames.take(Size::Small).unwrap());
-        let large = frames.take(Size::Large).unwrap();
+        let (a, b) = (frames.take_small(1).unwrap().offset, frames.take_small(1).unwrap().offset);
+        let large = frames.take_large().unwrap().offset;
         frames.pin(Pinner::Slot(3), b + 100, 10);
         frames.pin(Pinner::Call(4), large + LARGE_PAGE_SIZE - 1, 5);
         for offset in [a, b] {
@@ -286,12 +443,75 @@ mod tests {
         }
         frames.give(large, Size::Large);
         assert_eq!((frames.held(), frames.used()), (LARGE_PAGE_SIZE + PAGE_SIZE, LARGE_PAGE_SIZE + PAGE_SIZE));
-        assert_eq!(frames.take(Size::Small), Some(a));
-        assert_ne!(frames.take(Size::Small), Some(b), "not while its proxy lives");
+        assert_eq!(frames.take_small(1).unwrap().offset, a);
+        assert_ne!(frames.take_small(1).unwrap().offset, b, "not while its proxy lives");
         frames.release(Pinner::Slot(3));
         assert_eq!(frames.held(), LARGE_PAGE_SIZE);
         frames.release(Pinner::Call(4));
         assert_eq!((frames.held(), frames.used()), (0, 2 * PAGE_SIZE));
+    }
+
+    #[test]
+    fn runs_of_bits() {
+        let mut bits = NO_BITS;
+        assert_eq!(next_run(&bits, 0), None);
+        bits[0] = 0b1100;
+        bits[1] = u64::MAX;
+        bits[7] = 1 << 63;
+        assert_eq!(next_run(&bits, 0), Some(2..4));
+        assert_eq!(next_run(&bits, 3), Some(3..4));
+        assert_eq!(next_run(&bits, 4), Some(64..128));
+        assert_eq!(next_run(&bits, 128), Some(511..512));
+        assert_eq!(next_run(&ALL_BITS, 0), Some(0..512));
+    }
+
+    /// What would be zeroed of a frame on taking it.
+    fn dirty_frames(frames: &mut Frames, taken: &Taken) -> u32 {
+        match &taken.dirty {
+            Dirty::Few(word) => word.count_ones(),
+            Dirty::Block => frames.note_zeroing(taken).iter().map(|word| word.count_ones()).sum(),
+        }
+    }
+
+    #[test]
+    fn neighbours_come_together() {
+        let mut frames = Frames::new(LARGE_PAGE_SIZE);
+        let run =
+            |frames: &mut Frames, most| frames.take_small(most).map(|t| (t.offset / PAGE_SIZE, t.len / PAGE_SIZE));
+        assert_eq!(run(&mut frames, 16), Some((0, 16)));
+        assert_eq!(run(&mut frames, 60), Some((16, 48)), "up to the end of a word");
+        frames.give(2 * PAGE_SIZE, Size::Small);
+        frames.give(3 * PAGE_SIZE, Size::Small);
+        assert_eq!(run(&mut frames, 64), Some((2, 2)), "up to the next that is in use");
+        assert_eq!(run(&mut frames, u64::MAX), Some((64, 64)));
+        assert_eq!(run(&mut frames, 0), Some((128, 1)));
+        assert_eq!(frames.used(), 129 * PAGE_SIZE);
+        let taken = frames.take_small(16).unwrap();
+        frames.give_all(&taken);
+        assert_eq!(frames.used(), 129 * PAGE_SIZE);
+    }
+
+    #[test]
+    fn what_was_used_is_dirty_until_it_is_zeroed() {
+        let mut frames = Frames::new(2 * LARGE_PAGE_SIZE);
+        let (first, mut bits) = frames.take_dirty().unwrap();
+        bits[0] = 0;
+        frames.give_cleaned(first, bits);
+        let taken = frames.take_large().unwrap();
+        assert_eq!(
+            (taken.offset, dirty_frames(&mut frames, &taken)),
+            (0, 512 - 64),
+            "what was zeroed of it is zeroed once"
+        );
+        frames.give(taken.offset, Size::Large);
+        let (again, bits) = frames.take_dirty().unwrap();
+        assert_eq!((again, bits), (first, ALL_BITS), "it was in use since");
+        frames.give_cleaned(again, NO_BITS);
+        let small = frames.take_small(1).unwrap();
+        assert_eq!((small.offset, dirty_frames(&mut frames, &small)), (0, 0), "a clean block is taken first");
+        frames.give(small.offset, Size::Small);
+        let (_, bits) = frames.take_dirty().unwrap();
+        assert_eq!(bits, [1, 0, 0, 0, 0, 0, 0, 0], "only one frame of it was used");
     }
 
     proptest! {
@@ -302,8 +522,11 @@ mod tests {
             let mut small: Vec<u64> = Vec::new();
             for (step, index) in steps {
                 match step {
-                    0 => large.extend(frames.take(Size::Large)),
-                    1 => small.extend(frames.take(Size::Small)),
+                    0 => large.extend(frames.take_large().map(|t| t.offset)),
+                    1 => {
+                        let taken = frames.take_small(index.index(40) as u64);
+                        small.extend(taken.iter().flat_map(|t| (t.offset..t.offset + t.len).step_by(PAGE_SIZE as usize)));
+                    }
                     2 if !large.is_empty() => {
                         let offset = large.swap_remove(index.index(large.len()));
                         if index.index(2) == 0 {
@@ -333,7 +556,7 @@ mod tests {
             }
             prop_assert_eq!(frames.used(), 0);
             for _ in 0..BLOCKS {
-                prop_assert!(frames.take(Size::Large).is_some());
+                prop_assert!(frames.take_large().is_some());
             }
         }
     }

@@ -6,18 +6,20 @@
 //! when the area goes or the application ends.
 
 use super::areas::{Area, Areas, Kind};
-use super::frames::{self, Frames};
+use super::frames::{self, Frames, Taken};
 use super::{is_scarce, page_down, LOWEST, MAPPINGS_TOP};
 use crate::errno::Errno;
 use hermit_plat::abi::clock::Clock;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
-use hermit_plat::app_memory;
 use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size};
 use hermit_plat::user;
 use spin::Mutex;
 
 /// At most so many bytes of small pages come with one fault.
 const AHEAD: u64 = 64 << 10;
+
+/// Frames that are given back before others get at the rest.
+const GIVEN_AT_ONCE: u32 = 256;
 
 /// What is to be done with memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,45 +92,48 @@ impl Space {
     /// As [`fault`](Self::fault), for a space that other threads use as well: while memory is zeroed, they may go on.
     pub fn fault_in(space: &Mutex<Self>, address: u64, access: Access) -> Result<(), Fault> {
         let large = address & !(LARGE_PAGE_SIZE - 1);
-        let frames = {
+        {
             let mut this = space.lock();
             let area = this.areas.find(address).ok_or(Fault::NotMapped)?;
             let fits = area.start <= large && large + LARGE_PAGE_SIZE <= area.end;
             let untouched = fits && this.tables.next_page(large, large + LARGE_PAGE_SIZE).is_none();
             if !untouched || !access.is_allowed(area.prot) {
-                return this.fault(address, access);
+                return this.fault_within(address, access, &area);
             }
-            this.frames
-        };
-        let Some(offset) = frames.lock().take(Size::Large) else {
+        }
+        let Some(taken) = frames::take_large() else {
             return space.lock().fault(address, access);
         };
-        let zeroed = app_memory::get().zero(offset, LARGE_PAGE_SIZE);
+        let zeroed = taken.zero();
         let mut this = space.lock();
         // All may be different by now.
         let area = this.areas.find(address).filter(|a| a.start <= large && large + LARGE_PAGE_SIZE <= a.end);
         let mapped = match area {
             Some(area) if zeroed.is_ok() && access.is_allowed(area.prot) => {
-                this.tables.map(large, offset, Size::Large, area.prot).is_ok()
+                this.tables.map(large, taken.offset, Size::Large, area.prot).is_ok()
             }
             _ => false,
         };
         if mapped {
-            this.count(Size::Large);
+            this.count(LARGE_PAGE_SIZE);
             return Ok(());
         }
-        frames.lock().give(offset, Size::Large);
+        this.frames.lock().give(taken.offset, Size::Large);
         this.fault(address, access)
     }
 
-    fn count(&mut self, size: Size) {
-        self.resident += size.bytes();
+    fn count(&mut self, len: u64) {
+        self.resident += len;
         self.peak = self.peak.max(self.resident);
     }
 
     /// Makes an address accessible if it may be.
     pub fn fault(&mut self, address: u64, access: Access) -> Result<(), Fault> {
         let area = self.areas.find(address).ok_or(Fault::NotMapped)?;
+        self.fault_within(address, access, &area)
+    }
+
+    fn fault_within(&mut self, address: u64, access: Access, area: &Area) -> Result<(), Fault> {
         // The clock page is there for programs, not for the kernel.
         if !access.is_allowed(area.prot) || area.kind == Kind::Clock {
             return Err(Fault::NotAllowed);
@@ -137,57 +142,71 @@ impl Space {
             // There already: then the page table says what the area says.
             return if access.is_allowed(page.prot) { Ok(()) } else { Err(Fault::NotAllowed) };
         }
-        self.give_page(address, &area)
+        self.give_page(address, area)
     }
 
     /// Puts memory at an address of an area, where there is none yet.
     fn give_page(&mut self, address: u64, area: &Area) -> Result<(), Fault> {
         let large = address & !(LARGE_PAGE_SIZE - 1);
         if area.start <= large && large + LARGE_PAGE_SIZE <= area.end {
-            match self.give(large, Size::Large, area.prot) {
+            match self.give_large(large, area.prot) {
                 // Small pages are there already, or no whole block is left.
                 Err(MapError::Busy | MapError::NoMemory) => {}
-                other => return other.map_err(|_| Fault::NoMemory),
+                other => return other.map(|_| ()).map_err(|_| Fault::NoMemory),
             }
         }
         let page = page_down(address);
-        self.give(page, Size::Small, area.prot).map_err(|_| Fault::NoMemory)?;
-        self.give_ahead(page, area);
+        let end = area.end.min(page + self.ahead(page, area));
+        let mut at = page;
+        while at < end {
+            let free = self.tables.free_run(at, end);
+            // A page that is there already is left out; memory that isn't there can be done without, but for the first.
+            match self.give_small(at, free, area.prot) {
+                Err(_) if at == page => return Err(Fault::NoMemory),
+                Err(_) => break,
+                Ok(len) => at += len.max(PAGE_SIZE),
+            }
+        }
         Ok(())
     }
 
-    /// Puts memory behind the pages that follow one as well, which saves their faults: twice as many each time that
-    /// memory is touched in ascending order.
-    fn give_ahead(&mut self, page: u64, area: &Area) {
+    /// How many bytes from a page on get memory at once, which saves faults: twice as many each time that memory is
+    /// touched in ascending order.
+    fn ahead(&self, page: u64, area: &Area) -> u64 {
         let mut len = PAGE_SIZE;
         while len < AHEAD && page - area.start >= len && self.tables.lookup(page - len).is_some() {
             len *= 2;
         }
-        for next in (page + PAGE_SIZE..area.end.min(page + len)).step_by(PAGE_SIZE as usize) {
-            // A large page would have been found at the page itself.
-            if self.give_unless_there(next, area.prot).is_err() {
-                break; // it can do without
+        len
+    }
+
+    /// Puts memory behind small pages, as many of `len` bytes as can be had at once; returns how many bytes.
+    fn give_small(&mut self, virt: u64, len: u64, prot: Prot) -> Result<u64, MapError> {
+        if len == 0 {
+            return Ok(0);
+        }
+        let taken = frames::take_small(len / PAGE_SIZE).ok_or(MapError::NoMemory)?;
+        self.map_taken(virt, &taken, Size::Small, prot)
+    }
+
+    fn give_large(&mut self, virt: u64, prot: Prot) -> Result<u64, MapError> {
+        let taken = frames::take_large().ok_or(MapError::NoMemory)?;
+        self.map_taken(virt, &taken, Size::Large, prot)
+    }
+
+    fn map_taken(&mut self, virt: u64, taken: &Taken, size: Size, prot: Prot) -> Result<u64, MapError> {
+        let zeroed = taken.zero().map_err(|_| MapError::Invalid);
+        let count = taken.len / size.bytes();
+        match zeroed.and_then(|()| self.tables.map_run(virt, taken.offset, count, size, prot)) {
+            Ok(()) => {
+                self.count(taken.len);
+                Ok(taken.len)
+            }
+            Err(error) => {
+                self.frames.lock().give_all(taken);
+                Err(error)
             }
         }
-    }
-
-    fn give_unless_there(&mut self, virt: u64, prot: Prot) -> Result<(), MapError> {
-        match self.tables.lookup(virt) {
-            Some(_) => Ok(()),
-            None => self.give(virt, Size::Small, prot),
-        }
-    }
-
-    fn give(&mut self, virt: u64, size: Size, prot: Prot) -> Result<(), MapError> {
-        let offset = self.frames.lock().take(size).ok_or(MapError::NoMemory)?;
-        let zeroed = app_memory::get().zero(offset, size.bytes()).map_err(|_| MapError::Invalid);
-        let result = zeroed.and_then(|()| self.tables.map(virt, offset, size, prot));
-        if result.is_ok() {
-            self.count(size);
-        } else {
-            self.frames.lock().give(offset, size);
-        }
-        result
     }
 
     /// Puts memory behind all of a range that an area covers, as far as there is memory.
@@ -207,6 +226,11 @@ impl Space {
     /// Reserves a range; what was there goes.
     pub fn map(&mut self, area: Area) -> Result<(), Errno> {
         self.unmap(area.start, area.end)?;
+        self.map_new(area)
+    }
+
+    /// Reserves a range where nothing is.
+    pub fn map_new(&mut self, area: Area) -> Result<(), Errno> {
         if is_scarce(0) {
             return Err(Errno::ENOMEM);
         }
@@ -241,10 +265,17 @@ impl Space {
 
     /// Gives the memory of a range back, but not the range: it reads as zeros afterwards.
     pub fn discard(&mut self, start: u64, end: u64) -> Result<(), Errno> {
-        let (frames, resident) = (self.frames, &mut self.resident);
+        let (all, resident) = (self.frames, &mut self.resident);
+        // Locked once for many pages, but not for as many as there may be.
+        let mut frames = None;
+        let mut count = 0;
         let mut give = |page: Page| {
             *resident -= page.size.bytes();
-            frames.lock().give(page.offset, page.size);
+            count += 1;
+            if count % GIVEN_AT_ONCE == 0 {
+                frames = None;
+            }
+            frames.get_or_insert_with(|| all.lock()).give(page.offset, page.size);
         };
         self.tables.unmap(start, end, &mut give).map_err(|_| Errno::ENOMEM)
     }

@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 pub fn world() -> MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let memory = app_memory::init_for_test(32 << 20);
+    let memory = hermit_plat::app_memory::init_for_test(32 << 20);
     frames::init(memory.len());
     guard
 }

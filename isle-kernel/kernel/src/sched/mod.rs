@@ -4,14 +4,15 @@
 //!
 //! Every CPU has a queue of threads that are ready. The kernel itself is never interrupted: a thread gives way when it
 //! waits, or on its way back to ring 3. There is no tick: a CPU's timer is only set while several threads want it or
-//! somebody sleeps on it. An idle CPU looks around for a moment, helps itself from other queues, then halts on the
-//! kernel's own page table until it is interrupted.
+//! somebody sleeps on it. An idle CPU looks around for a moment, helps itself from other queues, zeroes free memory, then
+//! halts on the kernel's own page table until it is interrupted.
 //!
 //! No wake-up is lost: who waits says BLOCKED before it looks for the last time whether it has to; who wakes
 //! changes the condition first. A thread that is woken before it has left its CPU finds itself in the queue.
 
 pub mod task;
 
+use crate::mem::frames;
 use crate::timers::Timer;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -112,6 +113,8 @@ struct Cpu {
     slice_end: AtomicU64,
     /// What the timer is set to.
     armed: AtomicU64,
+    /// When the first sleeper had to be woken when the timer was looked at last.
+    armed_for_sleeper: AtomicU64,
     /// All CPUs: whether a thread runs.
     busy: AtomicBool,
     /// All CPUs: halts, or is about to.
@@ -144,6 +147,7 @@ pub fn init() {
             last_user: AtomicU64::new(0),
             slice_end: AtomicU64::new(0),
             armed: AtomicU64::new(NEVER),
+            armed_for_sleeper: AtomicU64::new(NEVER),
             busy: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             ready: AtomicUsize::new(0),
@@ -210,9 +214,12 @@ impl Cpu {
         drop(before);
     }
 
-    /// Sets the timer to what comes next, or stops it.
+    /// Sets the timer to what comes next, or stops it. But where threads only take turns, it is left as it is: it comes
+    /// within a slice, which it would have to be set to over and over again.
     fn arm(&self) {
-        let mut at = self.first_sleeper.load(Ordering::Relaxed);
+        let sleeper = self.first_sleeper.load(Ordering::Relaxed);
+        let same_sleeper = self.armed_for_sleeper.swap(sleeper, Ordering::Relaxed) == sleeper;
+        let mut at = sleeper;
         let mut end = 0;
         if self.busy.load(Ordering::Relaxed) && self.ready.load(Ordering::Relaxed) > 0 {
             end = self.slice_end.load(Ordering::Relaxed);
@@ -222,7 +229,8 @@ impl Cpu {
             at = at.min(end);
         }
         self.slice_end.store(end, Ordering::Relaxed);
-        if at == self.armed.load(Ordering::Relaxed) {
+        let armed = self.armed.load(Ordering::Relaxed);
+        if at == armed || (same_sleeper && armed < at) {
             return;
         }
         self.armed.store(at, Ordering::Relaxed);
@@ -237,6 +245,8 @@ impl Cpu {
     fn note_timer(&self) {
         if apic::take_timer_expired() {
             self.armed.store(NEVER, Ordering::Relaxed);
+            // It may have come before the first sleeper's time.
+            self.armed_for_sleeper.store(NEVER, Ordering::Relaxed);
         }
     }
 
@@ -400,17 +410,18 @@ pub fn finish() -> ! {
     flow::finish(from, to)
 }
 
+/// True if no other thread wants this CPU.
+pub fn is_alone() -> bool {
+    cpus().is_empty() || this().ready.load(Ordering::Relaxed) == 0
+}
+
 /// Gives way to others that want this CPU, if there are any.
 pub fn yield_now(me: &Arc<Task>) {
-    if cpus().is_empty() {
-        return;
-    }
-    let cpu = this();
-    if cpu.ready.load(Ordering::Relaxed) == 0 {
+    if is_alone() {
         return;
     }
     me.state.store(state::READY, Ordering::SeqCst);
-    cpu.push(me.clone());
+    this().push(me.clone());
     switch_away(me);
 }
 
@@ -436,19 +447,12 @@ pub fn interrupted(me: &Arc<Task>) {
     }
 }
 
-/// True if this CPU's timer has to be set or stopped before ring 3 goes on.
-pub fn is_wanted() -> bool {
-    let cpu = this();
-    let unset = cpu.slice_end.load(Ordering::Relaxed) == 0;
-    (unset && cpu.ready.load(Ordering::Relaxed) > 0)
-        || cpu.first_sleeper.load(Ordering::Relaxed) < cpu.armed.load(Ordering::Relaxed)
-}
-
 /// What a thread does last before it enters ring 3.
 pub fn before_user() {
     let cpu = this();
-    let wanted = cpu.ready.load(Ordering::Relaxed) > 0;
-    if wanted || cpu.first_sleeper.load(Ordering::Relaxed) != cpu.armed.load(Ordering::Relaxed) {
+    let unset = || cpu.slice_end.load(Ordering::Relaxed) == 0 || cpu.armed.load(Ordering::Relaxed) == NEVER;
+    let next = cpu.first_sleeper.load(Ordering::Relaxed);
+    if (cpu.ready.load(Ordering::Relaxed) > 0 && unset()) || next != cpu.armed_for_sleeper.load(Ordering::Relaxed) {
         cpu.arm();
     }
 }
@@ -549,7 +553,7 @@ pub fn idle() -> ! {
         while time::tsc() < end && !wanted() {
             core::hint::spin_loop();
         }
-        if wanted() {
+        if wanted() || frames::clean(|| !wanted()) {
             continue;
         }
         tlb::leave();

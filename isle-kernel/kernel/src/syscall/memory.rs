@@ -65,10 +65,14 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
         if promised && len > space.limit() {
             return Err(Errno::ENOMEM.into());
         }
-        let start = place(&space, address, len, flags)?;
+        let place = place(&space, address, len, flags)?;
         let kind = if file.is_some() { Kind::File } else { Kind::Mapping };
-        space.map(Area { start, end: start + len, prot: first, kind })?;
-        start
+        let area = Area { start: place.start(), end: place.start() + len, prot: first, kind };
+        match place {
+            Place::Free(_) => space.map_new(area)?,
+            Place::Wanted(_) => space.map(area)?,
+        }
+        area.start
     };
     let end = start + len;
     if let Some(fd) = file {
@@ -101,7 +105,23 @@ fn remote_file(t: &Thread, fd: u64) -> Result<i32, Errno> {
 }
 
 /// Where a mapping goes.
-fn place(space: &Space, address: u64, len: u64, flags: u32) -> Result<u64, Errno> {
+#[derive(Clone, Copy)]
+enum Place {
+    /// Where nothing is.
+    Free(u64),
+    /// There, whatever is there.
+    Wanted(u64),
+}
+
+impl Place {
+    fn start(self) -> u64 {
+        match self {
+            Self::Free(start) | Self::Wanted(start) => start,
+        }
+    }
+}
+
+fn place(space: &Space, address: u64, len: u64, flags: u32) -> Result<Place, Errno> {
     let fits = |start: u64| start >= LOWEST && start.checked_add(len).is_some_and(|e| e <= user::END);
     if flags & (nr::MAP_FIXED | nr::MAP_FIXED_NOREPLACE) != 0 {
         if !address.is_multiple_of(PAGE_SIZE) {
@@ -116,13 +136,13 @@ fn place(space: &Space, address: u64, len: u64, flags: u32) -> Result<u64, Errno
         if flags & nr::MAP_FIXED_NOREPLACE != 0 && !space.areas.is_free(address, address + len) {
             return Err(Errno::EEXIST);
         }
-        return Ok(address);
+        return Ok(Place::Wanted(address));
     }
     let hint = page_down(address);
     if hint != 0 && fits(hint) && space.areas.is_free(hint, hint + len) {
-        return Ok(hint);
+        return Ok(Place::Free(hint));
     }
-    space.find_gap(len).ok_or(Errno::ENOMEM)
+    space.find_gap(len).map(Place::Free).ok_or(Errno::ENOMEM)
 }
 
 /// Reads a file into a mapping: private mappings are copies from the start. What lies behind the file's end

@@ -18,6 +18,7 @@ mod timer;
 mod transfer;
 
 use crate::errno::{Errno, Fail};
+use crate::sched;
 use crate::thread::{Ended, Thread};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hermit_plat::abi::offload;
@@ -137,18 +138,12 @@ fn call(t: &mut Thread, number: u32, a: [u64; 6]) -> Outcome {
         nr::__NR_clone3 => thread::clone3(t, a[0], a[1]),
         nr::__NR_exit => thread::exit(t, a[0]),
         nr::__NR_exit_group => thread::exit_group(t, a[0]),
-        nr::__NR_getpid | nr::__NR_getpgrp => Ok(t.process.pid().into()),
-        nr::__NR_gettid => Ok(t.tid().into()),
+        nr::__NR_getpgrp => Ok(t.process.pid().into()),
         nr::__NR_set_tid_address => thread::set_tid_address(t, a[0]),
         nr::__NR_set_robust_list => thread::set_robust_list(t, a[0], a[1]),
         nr::__NR_get_robust_list => thread::get_robust_list(t, a[0], a[1], a[2]),
         nr::__NR_membarrier => thread::membarrier(t, a[0], a[1]),
         nr::__NR_getpgid | nr::__NR_getsid => process::of_self(t, a[0]),
-        nr::__NR_getppid => Ok(t.process.startup().ppid.into()),
-        nr::__NR_getuid => Ok(t.process.startup().uid.into()),
-        nr::__NR_geteuid => Ok(t.process.startup().euid.into()),
-        nr::__NR_getgid => Ok(t.process.startup().gid.into()),
-        nr::__NR_getegid => Ok(t.process.startup().egid.into()),
         nr::__NR_getresuid => {
             process::ids(t, a, [t.process.startup().uid, t.process.startup().euid, t.process.startup().euid])
         }
@@ -184,8 +179,24 @@ fn call(t: &mut Thread, number: u32, a: [u64; 6]) -> Outcome {
         #[cfg(all(feature = "selftest", target_os = "none"))]
         selftest::NUMBER => selftest::call(a[0]),
         _ if offload::find(number, a[1]).is_some_and(|c| !c.makes_fd) => t.forward(number, a),
-        _ => unknown(number),
+        _ => quick(t, number).map_or_else(|| unknown(number), Ok),
     }
+}
+
+/// Calls that are answered at once, see `Program::quick_syscall` and the list beside it.
+pub fn quick(t: &Thread, number: u32) -> Option<u64> {
+    let id = match number {
+        nr::__NR_getpid => t.process.pid(),
+        nr::__NR_gettid => t.tid(),
+        nr::__NR_getppid => t.process.startup().ppid,
+        nr::__NR_getuid => t.process.startup().uid,
+        nr::__NR_geteuid => t.process.startup().euid,
+        nr::__NR_getgid => t.process.startup().gid,
+        nr::__NR_getegid => t.process.startup().egid,
+        nr::__NR_sched_yield if sched::is_alone() => 0,
+        _ => return None,
+    };
+    Some(id.into())
 }
 
 /// Calls that were asked for in vain, one bit each.

@@ -86,6 +86,27 @@ impl Table {
         unsafe { to_virt::<u64>(self.0).add(index).write_volatile(entry) }
     }
 
+    /// The first entry from `from` to `end` that isn't empty; `end` if there is none.
+    pub fn next_used(self, from: usize, end: usize) -> usize {
+        const AT_ONCE: usize = 8;
+        let mut index = from;
+        while index < end {
+            let is_empty = |at: usize| self.get(at) == 0;
+            if index.is_multiple_of(AT_ONCE) && index + AT_ONCE <= end {
+                // Reads all of them, which costs less than a branch for each.
+                if (0..AT_ONCE).fold(0, |all, at| all | self.get(index + at)) == 0 {
+                    index += AT_ONCE;
+                    continue;
+                }
+            }
+            if !is_empty(index) {
+                return index;
+            }
+            index += 1;
+        }
+        end
+    }
+
     /// Takes over the kernel's half of another root.
     #[cfg(target_os = "none")]
     pub fn share_upper_half(self, root: u64) {
