@@ -182,7 +182,8 @@ fn wake_in(bucket: &mut VecDeque<Waiter>, address: u64, count: u32, bits: u32) -
     let mut at = 0;
     while woken < count && at < bucket.len() {
         if bucket.get(at).is_some_and(|w| w.address == address && w.bits & bits != 0) {
-            if let Some(waiter) = bucket.remove(at) {
+            let waiter = if at == 0 { bucket.pop_front() } else { bucket.remove(at) };
+            if let Some(waiter) = waiter {
                 waiter.task.futex_woken.store(true, Ordering::SeqCst);
                 sched::wake(&waiter.task);
             }

@@ -25,6 +25,8 @@ pub struct Call {
     pub args: [u64; 6],
     pub lens: [u64; 6],
     pub pieces: Pieces,
+    /// Less of a buffer is there than was asked for.
+    pub is_short: bool,
 }
 
 /// One application's link.

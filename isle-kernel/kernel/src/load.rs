@@ -90,6 +90,7 @@ fn ask(thread: &Thread) -> Result<Startup, End> {
             args: [1, len, 0, 0, 0, 0],
             lens: [len, 0, 0, 0, 0, 0],
             pieces: Pieces::one(Piece { offset: frame.0, len }),
+            ..Call::default()
         };
         let len = thread.process.link.call(&thread.task, &call)?;
         let len = usize::try_from(len).ok().filter(|l| *l as u64 <= Frame::SIZE.bytes()).ok_or(Errno::EIO)?;
@@ -199,6 +200,7 @@ impl Loader<'_> {
             args: [self.startup.exe_fd as u64, 1, len, offset, 0, 0],
             lens: [0, len, 0, 0, 0, 0],
             pieces,
+            ..Call::default()
         };
         let count = self.thread.process.link.call(&self.thread.task, &call)? as u64;
         if count > len {

@@ -12,6 +12,7 @@ use crate::mem::access::Pieces;
 use crate::mem::space::{Access, Space};
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload::{self, Arg};
+use linux_raw_sys::general as nr;
 
 /// Longest path, with its NUL.
 const PATH_MAX: usize = 4096;
@@ -32,7 +33,7 @@ pub fn prepare(
     space: &mut Space,
     files: &Files,
 ) -> Result<Call, Errno> {
-    let mut request = Call { number: call.number, args, lens: [0; 6], pieces };
+    let mut request = Call { number: call.number, args, pieces, ..Call::default() };
     // Lengths of buffers may come out shorter than they were asked for.
     let mut shorter: [Option<u64>; 6] = [None; 6];
     for ((index, arg), value) in call.args.iter().enumerate().zip(args) {
@@ -54,6 +55,7 @@ pub fn prepare(
                 let access = if matches!(arg, Arg::In(_)) { Access::Read } else { Access::Write };
                 let wanted = args.get(usize::from(*n)).copied().unwrap_or(0).min(MAX_TRANSFER);
                 len = buffer(space, &mut request, value, wanted, access, true)?;
+                request.is_short |= len < wanted;
                 if let Some(slot) = shorter.get_mut(usize::from(*n)) {
                     *slot = Some(len);
                 }
@@ -108,6 +110,16 @@ fn buffer(
     Ok(held)
 }
 
+/// What a call that has failed fails with: that a buffer is too small may be since a part of it isn't there.
+pub fn failure(request: &Call, errno: Errno) -> Errno {
+    let is_too_small =
+        matches!((request.number, errno), (nr::__NR_getcwd, Errno::ERANGE) | (nr::__NR_getdents64, Errno::EINVAL));
+    match request.is_short && is_too_small {
+        true => Errno::EFAULT,
+        false => errno,
+    }
+}
+
 /// Checks the result of a call that the proxy has made.
 pub fn check(call: &offload::Call, request: &Call, result: i64) -> Result<u64, Errno> {
     let value = u64::try_from(result).map_err(|_| Errno::from_result(result))?;
@@ -159,6 +171,10 @@ mod tests {
         // Runs off the mapping: a short transfer.
         let call = prepare_number(0, [0, AT + 0x3ff0, 100, 0, 0, 0]).unwrap();
         assert_eq!((call.args[2], call.lens[1]), (16, 16));
+        let whole = prepare_number(nr::__NR_getcwd, [AT, 16, 0, 0, 0, 0]).unwrap();
+        let cut = prepare_number(nr::__NR_getcwd, [AT + 0x3ff0, 100, 0, 0, 0, 0]).unwrap();
+        assert_eq!((failure(&whole, Errno::ERANGE), failure(&cut, Errno::ERANGE)), (Errno::ERANGE, Errno::EFAULT));
+        assert_eq!(failure(&cut, Errno::ENOENT), Errno::ENOENT);
         assert_eq!(prepare_number(0, [0, AT - 1, 100, 0, 0, 0]).unwrap_err(), Errno::EFAULT);
         assert_eq!(prepare_number(0, [7, AT, 100, 0, 0, 0]).unwrap_err(), Errno::EBADF);
     }

@@ -231,7 +231,10 @@ impl Thread {
 
     /// Makes a forwarded system call that is ready to go.
     pub fn post(&self, call: &table::Call, request: &Call) -> Result<u64, Fail> {
-        let result = self.process.link.call(&self.task, request)?;
+        let result = self.process.link.call(&self.task, request).map_err(|fail| match fail {
+            Fail::Errno(errno) => offload::failure(request, errno).into(),
+            other => other,
+        })?;
         Ok(offload::check(call, request, result)?)
     }
 

@@ -220,11 +220,7 @@ impl AddressSpace {
     /// Needs memory only where a range begins or ends within a large page.
     pub fn unmap(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) -> Result<(), MapError> {
         check_range(start, end)?;
-        // What a table of small pages has and keeps is found at once.
-        let small = self.small_table(start, end);
-        if small.is_none() {
-            self.split_edges(start, end)?;
-        }
+        self.split_edges(start, end)?;
         if self.shared.is_shared() {
             let mut at = start;
             while let Some((virt, page)) = self.next_page(at, end) {
@@ -233,10 +229,7 @@ impl AddressSpace {
             }
             self.flush(start, end);
         }
-        match small {
-            Some((table, base)) => self.clear(table, 0, base, start, end, freed),
-            None => self.clear(self.root, 3, 0, start, end, freed),
-        }
+        self.clear_all(start, end, freed);
         // Where all CPUs have forgotten the pages, they may still remember tables.
         if !self.shared.is_shared() || self.retired.is_some() {
             self.flush(start, end);
@@ -277,23 +270,46 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// The table of small pages that has all of a range and more, and the address where it begins.
-    fn small_table(&self, start: u64, end: u64) -> Option<(Table, u64)> {
-        let base = start & !(span(1) - 1);
-        if start >= end || end > base + span(1) || end - start == span(1) {
-            return None;
-        }
+    /// What there is in the 2 MiB around an address.
+    fn look(&self, virt: u64) -> Found {
         let mut table = self.root;
         for level in [3, 2, 1] {
-            table = table::child(table.get(table::index(start, level)))?;
+            let entry = table.get(table::index(virt, level));
+            table = match table::child(entry) {
+                Some(child) => child,
+                None if entry == 0 => return Found::Nothing,
+                None => return Found::Large,
+            };
         }
-        Some((table, base))
+        Found::Small(table)
+    }
+
+    /// Clears what is within a range, of which no large page is but a part.
+    fn clear_all(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) {
+        let mut at = start;
+        while at < end {
+            // What is less than a table of small pages, at the edges, is found at once.
+            let base = at & !(span(1) - 1);
+            let stop = end.min(base + span(1));
+            if stop - at == span(1) {
+                break;
+            }
+            match self.look(at) {
+                Found::Nothing => {}
+                Found::Small(table) => self.clear(table, 0, base, at, stop, freed),
+                Found::Large => break,
+            }
+            at = stop;
+        }
+        if at < end {
+            self.clear(self.root, 3, 0, at, end, freed);
+        }
     }
 
     /// Splits the large pages that a range begins or ends in.
     fn split_edges(&mut self, start: u64, end: u64) -> Result<(), MapError> {
         for edge in [start, end] {
-            if edge % Size::Large.bytes() != 0 {
+            if edge % Size::Large.bytes() != 0 && matches!(self.look(edge), Found::Large) {
                 self.split(edge)?;
             }
         }
@@ -378,6 +394,13 @@ impl AddressSpace {
     fn flush(&self, start: u64, end: u64) {
         self.shared.changed(start, end);
     }
+}
+
+/// What there is in the span of a large page.
+enum Found {
+    Nothing,
+    Small(Table),
+    Large,
 }
 
 fn check_range(start: u64, end: u64) -> Result<(), MapError> {

@@ -3,8 +3,7 @@
 //! What an application has reserved: ranges of addresses with permissions. No memory belongs to them yet.
 
 use crate::errno::Errno;
-use alloc::collections::BTreeMap;
-use core::ops::Bound;
+use alloc::vec::Vec;
 use hermit_plat::paging::Prot;
 
 /// Most areas of an application, as Linux's vm.max_map_count.
@@ -35,11 +34,12 @@ pub struct Area {
 }
 
 /// Areas that don't overlap, by address. All limits are multiples of a page.
+///
+/// A list is found through faster than a tree, and most changes are near its end, where there is little to move: new
+/// mappings are placed as high as possible.
 #[derive(Debug, Default)]
 pub struct Areas {
-    /// By where they end: so what is at or above an address is found at once, and an area that grows downwards, as mappings
-    /// do that are neighbours, stays where it is.
-    by_end: BTreeMap<u64, Area>,
+    list: Vec<Area>,
 }
 
 impl Areas {
@@ -48,14 +48,19 @@ impl Areas {
         self.ending_above(address).next().filter(|area| area.start <= address)
     }
 
+    /// How many areas lie below an address with all they have.
+    fn count_below(&self, address: u64) -> usize {
+        self.list.partition_point(|area| area.end <= address)
+    }
+
     /// All areas that reach beyond an address, ascending.
     fn ending_above(&self, address: u64) -> impl Iterator<Item = Area> + '_ {
-        self.by_end.range((Bound::Excluded(address), Bound::Unbounded)).map(|(_, area)| *area)
+        self.list.get(self.count_below(address)..).unwrap_or_default().iter().copied()
     }
 
     /// All areas, ascending.
     pub fn iter(&self) -> impl Iterator<Item = &Area> {
-        self.by_end.values()
+        self.list.iter()
     }
 
     /// True if no area has an address from `start` to `end`.
@@ -65,14 +70,19 @@ impl Areas {
 
     /// True if areas cover all addresses from `start` to `end`.
     pub fn is_covered(&self, start: u64, end: u64) -> bool {
+        self.covered_until(start, end) == end
+    }
+
+    /// Up to where areas cover addresses from `start` on without a hole, `end` at most.
+    pub fn covered_until(&self, start: u64, end: u64) -> u64 {
         let mut at = start;
         for area in self.overlapping(start, end) {
             if area.start > at {
-                return false;
+                break;
             }
             at = area.end;
         }
-        at >= end
+        at.min(end)
     }
 
     /// Areas that have an address from `start` to `end`, ascending.
@@ -80,55 +90,65 @@ impl Areas {
         self.ending_above(start).take_while(move |area| area.start < end)
     }
 
+    /// Makes room for one more.
+    fn reserve(&mut self) -> Result<(), Errno> {
+        let has_room = self.list.len() < MAX && self.list.try_reserve(1).is_ok();
+        has_room.then_some(()).ok_or(Errno::ENOMEM)
+    }
+
     /// Adds an area where there is none, and joins it with neighbours of its kind.
-    pub fn insert(&mut self, mut area: Area) -> Result<(), Errno> {
+    pub fn insert(&mut self, area: Area) -> Result<(), Errno> {
         debug_assert!(area.start < area.end && self.is_free(area.start, area.end));
-        if self.by_end.len() >= MAX {
-            return Err(Errno::ENOMEM);
-        }
+        self.reserve()?;
         let joins = |a: &Area, b: &Area| a.end == b.start && a.prot == b.prot && a.kind == b.kind;
-        if let Some(before) = self.by_end.get(&area.start).copied().filter(|before| joins(before, &area)) {
-            self.by_end.remove(&before.end);
-            area.start = before.start;
-        }
-        if let Some((_, after)) = self.by_end.range_mut(area.end..).next() {
-            if joins(&area, after) {
-                after.start = area.start;
-                return Ok(());
+        let at = self.count_below(area.start);
+        let joins_after = self.list.get(at).is_some_and(|after| joins(&area, after));
+        let before = at.checked_sub(1).and_then(|at| self.list.get_mut(at)).filter(|before| joins(before, &area));
+        match before {
+            Some(before) if joins_after => {
+                let start = before.start;
+                self.list.remove(at - 1);
+                self.set(at - 1, |after| after.start = start);
             }
+            Some(before) => before.end = area.end,
+            None if joins_after => self.set(at, |after| after.start = area.start),
+            None => self.list.insert(at, area),
         }
-        self.by_end.insert(area.end, area);
         Ok(())
+    }
+
+    fn set(&mut self, at: usize, change: impl FnOnce(&mut Area)) {
+        if let Some(area) = self.list.get_mut(at) {
+            change(area);
+        }
     }
 
     /// Removes what lies from `start` to `end`.
     pub fn remove(&mut self, start: u64, end: u64) -> Result<(), Errno> {
         // Cutting a hole into an area makes two.
-        if self.by_end.len() >= MAX {
-            return Err(Errno::ENOMEM);
+        self.reserve()?;
+        let mut first = self.count_below(start);
+        if let Some(&area) = self.list.get(first).filter(|area| area.start < start) {
+            self.set(first, |area| area.end = start);
+            first += 1;
+            if area.end > end {
+                self.list.insert(first, Area { start: end, ..area });
+                return Ok(());
+            }
         }
-        let above_start = (Bound::Excluded(start), Bound::Unbounded);
-        while let Some((_, area)) = self.by_end.range_mut(above_start).next().filter(|(_, area)| area.start < end) {
-            let was = *area;
-            // What is left of it above, and below.
-            if was.end > end {
-                area.start = end;
-            } else {
-                self.by_end.remove(&was.end);
-            }
-            if was.start < start {
-                self.by_end.insert(start, Area { end: start, ..was });
-            }
-            if was.end >= end {
-                break;
-            }
+        let last = first.max(self.count_below(end));
+        self.set(last, |area| area.start = area.start.max(end));
+        if last == first + 1 {
+            self.list.remove(first);
+        } else {
+            self.list.drain(first..last);
         }
         Ok(())
     }
 
     /// Changes permissions. ENOMEM: a part isn't covered.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
-        if !self.is_covered(start, end) || self.by_end.len() + 2 >= MAX {
+        if !self.is_covered(start, end) || self.list.len() + 2 >= MAX {
             return Err(Errno::ENOMEM);
         }
         let mut at = start;
@@ -151,7 +171,7 @@ impl Areas {
             (start >= bottom).then_some(start)
         };
         let mut top = high;
-        for area in self.by_end.values().rev().skip_while(|area| area.start >= high) {
+        for area in self.list.iter().rev().skip_while(|area| area.start >= high) {
             if let Some(start) = fits(area.end.max(low), top) {
                 return Some(start);
             }

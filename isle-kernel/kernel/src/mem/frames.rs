@@ -71,6 +71,10 @@ impl Taken {
     /// Fills it with zeros, as far as it isn't.
     pub fn zero(&self) -> Result<(), Outside> {
         match &self.dirty {
+            // As it mostly is.
+            Dirty::Few(bits) if u64::from(bits.trailing_ones()) * PAGE_SIZE == self.len => {
+                app_memory::get().zero(self.offset, self.len)
+            }
             Dirty::Few(bits) => zero_runs(self.offset, core::slice::from_ref(bits)),
             Dirty::Block => {
                 let bits = shared().lock().note_zeroing(self);

@@ -280,16 +280,23 @@ impl Space {
         self.tables.unmap(start, end, &mut give).map_err(|_| Errno::ENOMEM)
     }
 
-    /// Changes permissions.
+    /// Changes permissions. Where a part isn't mapped, those of what is before it, with ENOMEM.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
-        if is_scarce(0) && self.cuts(start, end) {
+        let covered = self.areas.covered_until(start, end);
+        if is_scarce(0) && self.cuts(start, covered) {
             return Err(Errno::ENOMEM);
         }
-        if self.areas.overlapping(start, end).any(|a| a.kind == Kind::Clock) {
+        if self.areas.overlapping(start, covered).any(|a| a.kind == Kind::Clock) {
             return Err(Errno::EACCES);
         }
-        self.areas.protect(start, end, prot)?;
-        self.tables.protect(start, end, prot).map_err(|_| Errno::ENOMEM)
+        if start < covered {
+            self.areas.protect(start, covered, prot)?;
+            self.tables.protect(start, covered, prot).map_err(|_| Errno::ENOMEM)?;
+        }
+        if covered < end {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(())
     }
 
     /// Moves the memory of a range to where nothing is mapped. Both are covered by areas of the same permissions.

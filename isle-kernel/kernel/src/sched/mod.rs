@@ -109,8 +109,10 @@ struct Cpu {
     current: Mutex<Option<Arc<Task>>>,
     /// Whose registers of ring 3 were last in the CPU.
     last_user: AtomicU64,
-    /// When the present thread has to give way; 0: nobody else wants the CPU.
+    /// When the present thread has to give way, as the time stamp counter has it; 0: nobody else wants the CPU.
     slice_end: AtomicU64,
+    /// [`SLICE_NS`] in its ticks.
+    slice_ticks: u64,
     /// What the timer is set to.
     armed: AtomicU64,
     /// When the first sleeper had to be woken when the timer was looked at last.
@@ -146,6 +148,7 @@ pub fn init() {
             current: Mutex::new(None),
             last_user: AtomicU64::new(0),
             slice_end: AtomicU64::new(0),
+            slice_ticks: time::from_ns(SLICE_NS),
             armed: AtomicU64::new(NEVER),
             armed_for_sleeper: AtomicU64::new(NEVER),
             busy: AtomicBool::new(false),
@@ -178,7 +181,10 @@ impl Cpu {
         if self.ready.load(Ordering::SeqCst) == 0 {
             return None;
         }
-        self.take(|_| true)
+        let mut queue = self.queue.lock();
+        let task = queue.ready.pop_front()?;
+        self.ready.fetch_sub(1, Ordering::SeqCst);
+        Some(task)
     }
 
     fn take(&self, fits: impl Fn(&Task) -> bool) -> Option<Arc<Task>> {
@@ -219,17 +225,20 @@ impl Cpu {
     fn arm(&self) {
         let sleeper = self.first_sleeper.load(Ordering::Relaxed);
         let same_sleeper = self.armed_for_sleeper.swap(sleeper, Ordering::Relaxed) == sleeper;
-        let mut at = sleeper;
-        let mut end = 0;
-        if self.busy.load(Ordering::Relaxed) && self.ready.load(Ordering::Relaxed) > 0 {
-            end = self.slice_end.load(Ordering::Relaxed);
-            if end == 0 {
-                end = time::monotonic_ns().saturating_add(SLICE_NS);
-            }
-            at = at.min(end);
-        }
-        self.slice_end.store(end, Ordering::Relaxed);
         let armed = self.armed.load(Ordering::Relaxed);
+        let takes_turns = self.busy.load(Ordering::Relaxed) && self.ready.load(Ordering::Relaxed) > 0;
+        if !takes_turns {
+            self.slice_end.store(0, Ordering::Relaxed);
+        } else if self.slice_end.load(Ordering::Relaxed) == 0 {
+            self.slice_end.store(time::tsc().saturating_add(self.slice_ticks), Ordering::Relaxed);
+        }
+        if same_sleeper && sleeper == NEVER && (armed != NEVER || !takes_turns) {
+            return;
+        }
+        let mut at = sleeper;
+        if takes_turns {
+            at = at.min(time::monotonic_ns().saturating_add(SLICE_NS));
+        }
         if at == armed || (same_sleeper && armed < at) {
             return;
         }
@@ -442,7 +451,8 @@ pub fn interrupted(me: &Arc<Task>) {
     cpu.wake_sleepers();
     cpu.wake_answered();
     let end = cpu.slice_end.load(Ordering::Relaxed);
-    if end != 0 && time::monotonic_ns() >= end {
+    // The timer goes by another clock, and may come a little early.
+    if end != 0 && time::tsc().saturating_add(cpu.slice_ticks / 16) >= end {
         yield_now(me);
     }
 }

@@ -16,16 +16,17 @@ pub fn futex(t: &mut Thread, [address, operation, value, timeout, address2, valu
     if realtime && !matches!(command, nr::FUTEX_WAIT | nr::FUTEX_WAIT_BITSET) {
         return Err(Errno::ENOSYS.into());
     }
-    let known = [
-        nr::FUTEX_WAIT,
-        nr::FUTEX_WAIT_BITSET,
-        nr::FUTEX_WAKE,
-        nr::FUTEX_WAKE_BITSET,
-        nr::FUTEX_REQUEUE,
-        nr::FUTEX_CMP_REQUEUE,
-        nr::FUTEX_WAKE_OP,
-    ];
-    if !known.contains(&command) {
+    let known = matches!(
+        command,
+        nr::FUTEX_WAIT
+            | nr::FUTEX_WAIT_BITSET
+            | nr::FUTEX_WAKE
+            | nr::FUTEX_WAKE_BITSET
+            | nr::FUTEX_REQUEUE
+            | nr::FUTEX_CMP_REQUEUE
+            | nr::FUTEX_WAKE_OP
+    );
+    if !known {
         return Err(Errno::ENOSYS.into());
     }
     check(address)?;

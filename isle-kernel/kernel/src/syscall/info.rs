@@ -80,6 +80,9 @@ pub fn getrusage(t: &mut Thread, who: u64, to: u64) -> Outcome {
 }
 
 pub fn getrlimit(t: &mut Thread, resource: u64, to: u64) -> Outcome {
+    if to == 0 && resource < u64::from(nr::RLIM_NLIMITS) {
+        return Err(Errno::EFAULT.into());
+    }
     prlimit64(t, [0, resource, 0, to, 0, 0])
 }
 

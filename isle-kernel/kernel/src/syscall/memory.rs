@@ -3,7 +3,7 @@
 //! mmap(2) and its family.
 
 use super::{nr, Outcome};
-use crate::errno::Errno;
+use crate::errno::{Errno, Fail};
 use crate::fd::Kind as FileKind;
 use crate::link::Call;
 use crate::mem::access::{element, Pieces};
@@ -147,7 +147,7 @@ fn place(space: &Space, address: u64, len: u64, flags: u32) -> Result<Place, Err
 
 /// Reads a file into a mapping: private mappings are copies from the start. What lies behind the file's end
 /// stays zero.
-fn load(t: &mut Thread, fd: i32, start: u64, len: u64, offset: u64) -> Result<(), crate::errno::Fail> {
+fn load(t: &mut Thread, fd: i32, start: u64, len: u64, offset: u64) -> Result<(), Fail> {
     let call = offload::find(nr::__NR_pread64, 0).ok_or(Errno::ENOSYS)?;
     let mut done = 0;
     while done < len {
@@ -159,10 +159,14 @@ fn load(t: &mut Thread, fd: i32, start: u64, len: u64, offset: u64) -> Result<()
             args: [fd as u64, 1, held, offset + done, 0, 0],
             lens: [0, held, 0, 0, 0, 0],
             pieces,
+            ..Call::default()
         };
-        match t.post(&call, &request)? {
-            0 => break,
-            count => done += count,
+        match t.post(&call, &request) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            // The descriptor is there, so it isn't open for reading.
+            Err(Fail::Errno(Errno::EBADF)) => return Err(Errno::EACCES.into()),
+            Err(fail) => return Err(fail),
         }
     }
     Ok(())
@@ -193,6 +197,16 @@ pub fn check(t: &mut Thread, start: u64, len: u64) -> Outcome {
         return Err(Errno::ENOMEM.into());
     }
     Ok(0)
+}
+
+/// msync(2): what is written here, nobody else sees.
+pub fn msync(t: &mut Thread, start: u64, len: u64, flags: u64) -> Outcome {
+    let known = u64::from(nr::MS_ASYNC | nr::MS_INVALIDATE | nr::MS_SYNC);
+    let both = u64::from(nr::MS_ASYNC | nr::MS_SYNC);
+    if flags & !known != 0 || flags & both == both || !start.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL.into());
+    }
+    check(t, start, len)
 }
 
 pub fn madvise(t: &mut Thread, start: u64, len: u64, advice: u64) -> Outcome {

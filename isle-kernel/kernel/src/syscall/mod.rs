@@ -100,7 +100,8 @@ fn call(t: &mut Thread, number: u32, a: [u64; 6]) -> Outcome {
         nr::__NR_mprotect => memory::mprotect(t, a[0], a[1], a[2]),
         nr::__NR_mremap => memory::mremap(t, a),
         nr::__NR_madvise => memory::madvise(t, a[0], a[1], a[2]),
-        nr::__NR_msync | nr::__NR_mlock | nr::__NR_munlock => memory::check(t, a[0], a[1]),
+        nr::__NR_msync => memory::msync(t, a[0], a[1], a[2]),
+        nr::__NR_mlock | nr::__NR_munlock => memory::check(t, a[0], a[1]),
         nr::__NR_mlockall | nr::__NR_munlockall => Ok(0),
         nr::__NR_mincore => memory::mincore(t, a[0], a[1], a[2]),
 

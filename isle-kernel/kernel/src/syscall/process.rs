@@ -157,12 +157,18 @@ fn set_policy(task: &Task, policy: u32, priority: u32) -> Outcome {
 }
 
 pub fn sched_getparam(t: &mut Thread, tid: u64, to: u64) -> Outcome {
+    if to == 0 {
+        return Err(Errno::EINVAL.into());
+    }
     let priority = thread(t, tid)?.policy.load(Ordering::Relaxed) as u32;
     t.space().write(to, &priority.to_le_bytes())?;
     Ok(0)
 }
 
 pub fn sched_setparam(t: &mut Thread, tid: u64, param: u64) -> Outcome {
+    if param == 0 {
+        return Err(Errno::EINVAL.into());
+    }
     let task = thread(t, tid)?;
     let priority = t.space().read_u32(param)?;
     let policy = (task.policy.load(Ordering::Relaxed) >> 32) as u32;

@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload;
+use hermit_plat::user;
 
 /// Most buffers of one call (IOV_MAX).
 const MAX_BUFFERS: u64 = 1024;
@@ -107,6 +108,10 @@ fn run(t: &mut Thread, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, acces
         Kind::Text { .. } if access == Access::Write && offset.is_none() => return read_text(t, &file, &buffers),
         Kind::Text { .. } => return Err(Errno::EBADF.into()),
     };
+    // A length that no buffer can have is wrong at once, not where memory ends.
+    if buffers.iter().any(|b| b.address.checked_add(b.len).is_none_or(|end| end > user::END)) {
+        return Err(Errno::EFAULT.into());
+    }
     let number = match (access, offset) {
         (Access::Write, None) => nr::__NR_read,
         (Access::Write, Some(_)) => nr::__NR_pread64,
@@ -145,6 +150,7 @@ impl Transfer {
             args: [self.fd as u64, 1, held, offset, 0, 0],
             lens: [0, held, 0, 0, 0, 0],
             pieces,
+            ..Call::default()
         };
         let count = t.post(&call, &request)?;
         self.done += count;
