@@ -50,7 +50,7 @@ test: build build-debug ## Run every test; the last line is the count
 bench: build ## Compare Linux and an isle: target/bench/report.html. METHODS RUNS NOISE
 	@ci/bench.sh
 
-soak: build ## Tests that take long: machines of all shapes
+soak: build ## Tests that take long: machines of all shapes, an hour of clocks, wild calls (2 h)
 	@$(vm) test $$(ci/soak.sh)
 
 check: ## Formatting and clippy, warnings denied

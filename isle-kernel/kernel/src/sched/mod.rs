@@ -237,7 +237,8 @@ impl Cpu {
         }
         let mut at = sleeper;
         if takes_turns {
-            at = at.min(time::monotonic_ns().saturating_add(SLICE_NS));
+            let left = self.slice_end.load(Ordering::Relaxed).saturating_sub(time::tsc());
+            at = at.min(time::monotonic_ns().saturating_add(time::to_ns(left)));
         }
         if at == armed || (same_sleeper && armed < at) {
             return;
