@@ -3,7 +3,8 @@
 //! Flows of control within the kernel: each has a stack, and a CPU goes on with one after another.
 //!
 //! The stack pointer of a flow that doesn't run is kept in the flow; 0 says that some CPU runs it. A CPU writes it with
-//! the very last access to the stack it leaves, so whoever reads another value may take the stack over at once.
+//! the very last access to the stack it leaves, so whoever reads another value may take the stack over at once. Only
+//! after that it waits for the other flow to be left: two CPUs may be about to take over each other's.
 
 #[cfg(target_os = "none")]
 use alloc::sync::Arc;
@@ -42,7 +43,7 @@ mod on_isle {
         .pushsection .text.flow, "ax", @progbits
         .globl flow_switch, flow_begin
 
-        /* flow_switch(rdi: where to leave the stack pointer, rsi: the other one) */
+        /* flow_switch(rdi: where to leave the stack pointer, rsi: where the other one is, or will be) */
         .balign 16
     flow_switch:
         push rbx
@@ -52,7 +53,19 @@ mod on_isle {
         push r14
         push r15
         mov [rdi], rsp
-        mov rsp, rsi
+        /* The stack may be another CPU's from here on. */
+    2:
+        xor eax, eax
+        xchg [rsi], rax
+        test rax, rax
+        jnz 4f
+    3:
+        pause
+        cmp qword ptr [rsi], 0
+        je 3b
+        jmp 2b
+    4:
+        mov rsp, rax
         pop r15
         pop r14
         pop r13
@@ -74,7 +87,7 @@ mod on_isle {
     );
 
     extern "C" {
-        fn flow_switch(from: *mut u64, to: u64);
+        fn flow_switch(from: *mut u64, to: *mut u64);
         static flow_begin: u8;
     }
 
@@ -110,38 +123,28 @@ mod on_isle {
             unsafe { (sp as *mut [u64; 7]).write(words) };
             Some(Self { sp: AtomicU64::new(sp), top })
         }
-
-        /// Takes the flow over for this CPU; waits for another CPU that is just about to leave it.
-        fn take(&self) -> u64 {
-            loop {
-                let sp = self.sp.swap(0, Ordering::Acquire);
-                if sp != 0 {
-                    return sp;
-                }
-                core::hint::spin_loop();
-            }
-        }
     }
 
-    /// Leaves the current flow, which must be `from`, for another one. Returns when somebody switches back.
+    /// Leaves the current flow, which must be `from`, for another one, of which this CPU keeps a reference elsewhere than
+    /// in `from`: that may go on, on another CPU, before the other flow is there. Returns when somebody switches back.
     ///
     /// # Panics
     ///
     /// If `from` isn't a flow that runs.
     pub fn switch(from: &Flow, to: &Flow) {
         assert!(from.sp.load(Ordering::Relaxed) == 0, "only a flow that runs can be left");
-        let sp = to.take();
         // SAFETY:
-        // 1. `sp` was left by `new` or by this function, and `take` gave it to this CPU alone;
+        // 1. what is in `to` was left by `new` or by this function, and the exchange gives it to this CPU alone;
         // 2. `from` lives on: whoever borrows it here is on its very stack;
-        // 3. `flow_switch` keeps what the C calling convention says.
-        unsafe { flow_switch(from.sp.as_ptr(), sp) }
+        // 3. `to` lives on: it is this CPU's idle flow, which is for good, or its thread's, which can't end before it is here;
+        // 4. `flow_switch` keeps what the C calling convention says.
+        unsafe { flow_switch(from.sp.as_ptr(), to.sp.as_ptr()) }
         arrive();
     }
 
     /// Leaves the current flow, which must be `from`, for good. What is on its stack is never dropped.
     pub fn finish(from: Arc<Flow>, to: Arc<Flow>) -> ! {
-        let sp = to.take();
+        let sp = to.sp.as_ptr();
         drop(to);
         let from = Arc::into_raw(from).cast_mut();
         cpu::current().finished.store(from, Ordering::Relaxed);
