@@ -6,6 +6,15 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
+# What isn't installed yet comes first: when this file has been made, make starts over, and finds the compilers.
+ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
+include build/packages.mk
+build/packages.mk: ci/packages ci/deps.sh
+	@ci/deps.sh
+	@mkdir -p build
+	@touch $@
+endif
+
 # Debian's compilers come first: rustup's shims would shadow them, and may lack the library's source.
 export CARGO ?= $(firstword $(wildcard /usr/bin/cargo) cargo)
 export RUSTC ?= $(firstword $(wildcard /usr/bin/rustc) rustc)
@@ -23,9 +32,7 @@ with_status = status=0; $(1) || status=$$?; \
 ifneq ($(filter run exec,$(MAKECMDGOALS)),)
 export STATUS_FILE := build/status-$(shell echo $$PPID)
 -load build/make-status.so(make_status_gmk_setup)
-build/make-status.so: ci/make-status.c
-	@ci/deps.sh
-	@mkdir -p build
+build/make-status.so: ci/make-status.c build/packages.mk
 	@gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 endif
 
