@@ -11,11 +11,12 @@ mod table;
 
 use crate::app_memory;
 use crate::phys::to_phys;
-use crate::tlb::{self, Root};
+use crate::tlb::{self, Root, Stale};
 use crate::user::END;
 use alloc::sync::Arc;
+use core::ops::Range;
 use hermit_abi::clock::Clock;
-use table::{is_large, is_present_table, leaf, page_of, span, Table, ENTRIES};
+use table::{leaf, page_of, span, Table, ENTRIES};
 
 /// A page's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,15 +129,11 @@ impl AddressSpace {
     /// How many bytes from a page on could be mapped as small pages of one table, since nothing is mapped there.
     pub fn free_run(&self, virt: u64, end: u64) -> u64 {
         let end = end.min((virt | (Size::Large.bytes() - 1)) + 1);
-        let mut table = self.root;
-        for level in (1..4).rev() {
-            let entry = table.get(table::index(virt, level));
-            match table::child(entry) {
-                Some(child) => table = child,
-                None if entry == 0 => return end.saturating_sub(virt),
-                None => return 0,
-            }
-        }
+        let table = match self.look(virt) {
+            Found::Nothing => return end.saturating_sub(virt),
+            Found::Large => return 0,
+            Found::Small(table) => table,
+        };
         let pages = (virt..end).step_by(Size::Small.bytes() as usize);
         let free = pages.take_while(|at| table.get(table::index(*at, 0)) == 0);
         free.count() as u64 * Size::Small.bytes()
@@ -221,19 +218,22 @@ impl AddressSpace {
     pub fn unmap(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) -> Result<(), MapError> {
         check_range(start, end)?;
         self.split_edges(start, end)?;
+        let mut stale = Stale::nothing();
         if self.shared.is_shared() {
             let mut at = start;
             while let Some((virt, page)) = self.next_page(at, end) {
+                if !page.prot.is_none() {
+                    stale.add(virt);
+                }
                 self.update(virt, page.size, table::leaving);
                 at = virt + page.size.bytes();
             }
-            self.flush(start, end);
+            self.flush(&stale);
+            stale = Stale::nothing();
         }
-        self.clear_all(start, end, freed);
+        self.clear_all(start, end, &mut stale, freed);
         // Where all CPUs have forgotten the pages, they may still remember tables.
-        if !self.shared.is_shared() || self.retired.is_some() {
-            self.flush(start, end);
-        }
+        self.flush(&stale);
         self.reap();
         Ok(())
     }
@@ -242,14 +242,18 @@ impl AddressSpace {
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), MapError> {
         check_range(start, end)?;
         self.split_edges(start, end)?;
+        let mut stale = Stale::nothing();
         let mut at = start;
         while let Some((virt, page)) = self.next_page(at, end) {
             if page.prot != prot {
+                if !page.prot.is_none() {
+                    stale.add(virt);
+                }
                 self.replace(virt, page, prot);
             }
             at = virt + page.size.bytes();
         }
-        self.flush(start, end);
+        self.flush(&stale);
         Ok(())
     }
 
@@ -264,9 +268,10 @@ impl AddressSpace {
         for index in 0..ENTRIES {
             child.set(index, leaf(physical + index as u64 * 4096, Size::Small, prot));
         }
-        let start = virt & !(Size::Large.bytes() - 1);
         self.directory(virt).set(table::index(virt, 1), child.entry());
-        self.flush(start, start + 1);
+        let mut stale = Stale::nothing();
+        stale.add(virt);
+        self.flush(&stale);
         Ok(())
     }
 
@@ -285,7 +290,7 @@ impl AddressSpace {
     }
 
     /// Clears what is within a range, of which no large page is but a part.
-    fn clear_all(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) {
+    fn clear_all(&mut self, start: u64, end: u64, stale: &mut Stale, freed: &mut dyn FnMut(Page)) {
         let mut at = start;
         while at < end {
             // What is less than a table of small pages, at the edges, is found at once.
@@ -296,13 +301,13 @@ impl AddressSpace {
             }
             match self.look(at) {
                 Found::Nothing => {}
-                Found::Small(table) => self.clear(table, 0, base, at, stop, freed),
+                Found::Small(table) => self.clear(table, 0, base, at..stop, stale, freed),
                 Found::Large => break,
             }
             at = stop;
         }
         if at < end {
-            self.clear(self.root, 3, 0, at, end, freed);
+            self.clear(self.root, 3, 0, at..end, stale, freed);
         }
     }
 
@@ -358,9 +363,17 @@ impl AddressSpace {
     }
 
     /// Clears what is within the range below one table; retires tables whose whole span is cleared.
-    fn clear(&mut self, table: Table, level: u32, base: u64, start: u64, end: u64, freed: &mut dyn FnMut(Page)) {
-        let first = (start.saturating_sub(base) / span(level)) as usize;
-        let last = (end - base).div_ceil(span(level)).min(ENTRIES as u64) as usize;
+    fn clear(
+        &mut self,
+        table: Table,
+        level: u32,
+        base: u64,
+        range: Range<u64>,
+        stale: &mut Stale,
+        freed: &mut dyn FnMut(Page),
+    ) {
+        let first = (range.start.saturating_sub(base) / span(level)) as usize;
+        let last = (range.end - base).div_ceil(span(level)).min(ENTRIES as u64) as usize;
         let mut next = first;
         loop {
             let index = table.next_used(next, last);
@@ -371,28 +384,33 @@ impl AddressSpace {
             let low = base + index as u64 * span(level);
             let high = low + span(level);
             let entry = table.get(index);
-            if level > 0 && is_present_table(entry) && !is_large(entry) {
-                let Some(child) = table::child(entry) else { continue };
-                self.clear(child, level - 1, low, start, end, freed);
-                if start <= low && high <= end {
+            if let Some(child) = table::child(entry).filter(|_| level > 0) {
+                self.clear(child, level - 1, low, range.clone(), stale, freed);
+                if range.start <= low && high <= range.end {
                     table.set(index, 0);
                     child.set_next(self.retired);
                     self.retired = Some(child);
                     self.tables -= 1;
+                    stale.add(low);
                 }
-            } else if let Some(page) = page_of(entry, level) {
-                table.set(index, 0);
+                continue;
+            }
+            table.set(index, 0);
+            if table::is_present(entry) {
+                stale.add(low);
+            }
+            // It is the clock page otherwise.
+            if let Some(page) = page_of(entry, level) {
                 freed(page);
-            } else {
-                // The clock page.
-                table.set(index, 0);
             }
         }
     }
 
-    /// Makes CPUs forget what they remember of a range.
-    fn flush(&self, start: u64, end: u64) {
-        self.shared.changed(start, end);
+    /// Makes CPUs forget what is stale.
+    fn flush(&self, stale: &Stale) {
+        if !stale.is_empty() {
+            self.shared.changed(stale);
+        }
     }
 }
 
@@ -418,7 +436,7 @@ impl Drop for AddressSpace {
         self.shared.wait_until_unused();
         let root = self.root;
         // END isn't a multiple of a table's span; 1 << 47 is.
-        self.clear(root, 3, 0, 0, 1 << 47, &mut |_| {});
+        self.clear(root, 3, 0, 0..1 << 47, &mut Stale::nothing(), &mut |_| {});
         self.reap();
         self.root.free();
     }

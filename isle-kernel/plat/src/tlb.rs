@@ -49,6 +49,41 @@ impl CpuSet {
     }
 }
 
+/// At most so many pages are forgotten one by one on the CPU that changes them.
+const FEW: usize = 32;
+
+/// What a CPU may remember of entries that were changed: of those that weren't present, nothing.
+pub(crate) struct Stale {
+    pages: [u64; FEW],
+    /// How many pages and tables there are, also where there are too many to say which.
+    count: usize,
+}
+
+impl Stale {
+    pub const fn nothing() -> Self {
+        Self { pages: [0; FEW], count: 0 }
+    }
+
+    /// Adds a page, or a table, which the first of its addresses stands for: to forget a page is to forget all tables on the
+    /// way to any page (SDM vol. 3, 4.10.4.1).
+    pub fn add(&mut self, virt: u64) {
+        if let Some(page) = self.pages.get_mut(self.count) {
+            *page = virt;
+        }
+        self.count += 1;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The pages, if they are few.
+    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    fn few(&self) -> Option<&[u64]> {
+        self.pages.get(..self.count)
+    }
+}
+
 /// What CPUs have to agree about that run on the same page table.
 pub struct Root {
     physical: u64,
@@ -69,7 +104,7 @@ impl Root {
     pub(crate) fn wait_until_unused(&self) {}
 
     #[cfg(not(target_os = "none"))]
-    pub(crate) fn changed(&self, _: u64, _: u64) {
+    pub(crate) fn changed(&self, _: &Stale) {
         let _ = (self.physical, &self.cpus);
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
@@ -94,7 +129,7 @@ impl Root {
 
     /// Returns when every CPU that runs on it has been out of ring 3 at least for a moment.
     pub fn synchronize(&self) {
-        self.changed(0, 0);
+        self.changed(&Stale::nothing());
     }
 
     /// Makes it this CPU's page table.
@@ -106,12 +141,9 @@ impl Root {
 
 #[cfg(target_os = "none")]
 mod on_isle {
-    use super::{Ordering, Root};
+    use super::{Ordering, Root, Stale};
     use crate::cpu::{self, PerCpu};
     use crate::{apic, boot, kmap};
-
-    /// Changes of at most so many bytes are forgotten page by page on the CPU that makes them.
-    const FEW: u64 = 32 * 4096;
 
     fn load(cpu: &PerCpu, root: u64) {
         cpu.root.store(root, Ordering::Relaxed);
@@ -152,17 +184,18 @@ mod on_isle {
             }
         }
 
-        /// Makes all CPUs forget what they remember of a range. Interrupts the few that are in ring 3.
-        pub(crate) fn changed(&self, start: u64, end: u64) {
+        /// Makes all CPUs forget what is stale. Interrupts those that are in ring 3.
+        pub(crate) fn changed(&self, stale: &Stale) {
             let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
             let me = cpu::current();
             if me.root.load(Ordering::Relaxed) == self.physical {
-                if end.saturating_sub(start) <= FEW && me.flushed.load(Ordering::Relaxed) == generation - 1 {
-                    for virt in (start..end).step_by(4096) {
-                        x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(virt));
+                match stale.few() {
+                    Some(pages) if me.flushed.load(Ordering::Relaxed) == generation - 1 => {
+                        for virt in pages {
+                            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(*virt));
+                        }
                     }
-                } else {
-                    load(me, self.physical);
+                    _ => load(me, self.physical),
                 }
                 me.flushed.store(generation, Ordering::SeqCst);
             }
@@ -214,6 +247,19 @@ pub fn leave() {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_pages_are_told_apart() {
+        let mut stale = Stale::nothing();
+        assert!(stale.is_empty());
+        for page in 0..FEW as u64 {
+            assert_eq!(stale.few().map(<[u64]>::len), Some(page as usize));
+            stale.add(page << 12);
+        }
+        assert_eq!(stale.few().and_then(<[u64]>::last), Some(&((FEW as u64 - 1) << 12)));
+        stale.add(0);
+        assert!(stale.few().is_none() && !stale.is_empty());
+    }
 
     #[test]
     fn sets_hold_what_was_put_in() {

@@ -91,7 +91,6 @@ impl Table {
         const AT_ONCE: usize = 8;
         let mut index = from;
         while index < end {
-            let is_empty = |at: usize| self.get(at) == 0;
             if index.is_multiple_of(AT_ONCE) && index + AT_ONCE <= end {
                 // Reads all of them, which costs less than a branch for each.
                 if (0..AT_ONCE).fold(0, |all, at| all | self.get(index + at)) == 0 {
@@ -99,7 +98,7 @@ impl Table {
                     continue;
                 }
             }
-            if !is_empty(index) {
+            if self.get(index) != 0 {
                 return index;
             }
             index += 1;
@@ -126,11 +125,12 @@ pub const fn index(virt: u64, level: u32) -> usize {
     ((virt >> (12 + 9 * level)) & 511) as usize
 }
 
-pub const fn is_large(entry: u64) -> bool {
+const fn is_large(entry: u64) -> bool {
     entry & LARGE != 0
 }
 
-pub const fn is_present_table(entry: u64) -> bool {
+/// True if the processor uses the entry.
+pub const fn is_present(entry: u64) -> bool {
     entry & PRESENT != 0
 }
 
