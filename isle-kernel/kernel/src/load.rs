@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload::special::STARTUP;
 use hermit_plat::app_memory;
-use hermit_plat::paging::{Prot, Size};
+use hermit_plat::paging::{Prot, Size, Wanted};
 use hermit_plat::user::Context;
 
 /// Exit code of a program that can't be run, as shells have it.
@@ -34,7 +34,7 @@ impl Frame {
     const SIZE: Size = Size::Large;
 
     fn take() -> Result<Self, Errno> {
-        frames::take_large().map(|taken| Self(taken.offset)).ok_or(Errno::ENOMEM)
+        frames::take_large(Wanted::Anywhere).map(|taken| Self(taken.offset)).ok_or(Errno::ENOMEM)
     }
 
     /// The first bytes of it.

@@ -9,6 +9,7 @@ use crate::thread::Thread;
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
+use hermit_plat::abi::PAGE_SIZE;
 use hermit_plat::{cpu, time};
 
 const NS: u64 = 1_000_000_000;
@@ -84,6 +85,7 @@ fn statm(t: &Thread) -> String {
 fn status(t: &Thread) -> String {
     let startup = t.process.startup();
     let (resident, peak) = t.space().resident();
+    let tables = t.space().tables().tables() as u64 * PAGE_SIZE;
     let size: u64 = t.space().areas.iter().map(|a| a.end - a.start).sum();
     let mut text = String::new();
     let pid = startup.pid;
@@ -99,6 +101,7 @@ fn status(t: &Thread) -> String {
         ("VmSize", format!("{:8} kB", size >> 10)),
         ("VmHWM", format!("{:8} kB", peak >> 10)),
         ("VmRSS", format!("{:8} kB", resident >> 10)),
+        ("VmPTE", format!("{:8} kB", tables >> 10)),
         ("Threads", format!("{}", t.process.thread_count())),
         ("Cpus_allowed_list", String::from(list(sched::cpu_count()).trim_end())),
         ("Mems_allowed_list", String::from("0")),

@@ -5,6 +5,7 @@
 //! Applications and the proxy may write it at any time, so there are never references to it: bytes are copied by
 //! assembly, which the compiler knows nothing about. Any offset is safe to pass; one outside gives an error.
 
+use crate::paging::Size;
 use crate::phys::to_virt;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -49,7 +50,9 @@ pub(crate) fn init(boot: &hermit_abi::boot::BootInfo) {
 /// Takes over ordinary memory of a test.
 #[cfg(not(target_os = "none"))]
 pub fn init_for_test(len: usize) -> &'static AppMemory {
-    let layout = std::alloc::Layout::from_size_align(len, 2 << 20).expect("a sane length");
+    // As much as is asked for is used; that far, it costs nothing.
+    const ALIGN: usize = 1 << 30;
+    let layout = std::alloc::Layout::from_size_align(len, ALIGN).expect("a sane length");
     APP_MEMORY.call_once(|| {
         // SAFETY: the layout isn't empty; the memory is never given back.
         let start = unsafe { std::alloc::alloc(layout) } as u64;
@@ -88,6 +91,15 @@ impl AppMemory {
         let within = offset - part.offset;
         let left = part.range.len.checked_sub(within).filter(|left| *left > 0)?;
         Some((part.range.start + within, left))
+    }
+
+    /// The offsets of the parts of a size that begin at a multiple of it in physical memory, ascending.
+    pub fn aligned(&self, size: Size) -> impl Iterator<Item = u64> + '_ {
+        self.parts.iter().flat_map(move |part| {
+            let skipped = part.range.start.next_multiple_of(size.bytes()) - part.range.start;
+            let count = part.range.len.saturating_sub(skipped) / size.bytes();
+            (0..count).map(move |index| part.offset + skipped + index * size.bytes())
+        })
     }
 
     /// The offset of a physical address.
@@ -301,6 +313,22 @@ mod tests {
         assert_eq!(memory.zero(0, 151), Err(Outside));
         assert_eq!(memory.zero(0, 150), Ok(()));
         assert_eq!(memory.physical(150), None);
+    }
+
+    #[test]
+    fn aligned_parts_are_within_their_range() {
+        let mib = 1 << 20;
+        let memory = AppMemory::new(
+            [
+                Range { start: mib, len: 5 * mib },
+                Range { start: 64 * mib, len: mib },
+                Range { start: 32 * mib, len: 4 * mib },
+            ]
+            .into_iter(),
+        );
+        let offsets: Vec<_> = memory.aligned(Size::Large).map(|offset| offset / mib).collect();
+        assert_eq!(offsets, [1, 3, 6, 8]);
+        assert_eq!(memory.aligned(Size::Huge).count(), 0);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Features {
     pub split_lock: bool,
     /// Corrected machine checks raise an interrupt, with an entry of its own in the local APIC.
     pub cmci: bool,
+    /// Page tables may have pages of 1 GiB.
+    pub huge_pages: bool,
     /// CPUID.1:EDX, which is AT_HWCAP.
     pub hwcap: u32,
 }
@@ -75,7 +77,8 @@ fn detect() -> Features {
         smep: extended.as_ref().is_some_and(|f| f.has_smep()),
         smap: extended.as_ref().is_some_and(|f| f.has_smap()),
         umip: extended.as_ref().is_some_and(|f| f.has_umip()),
-        rdtscp: more.is_some_and(|f| f.has_rdtscp()),
+        rdtscp: more.as_ref().is_some_and(|f| f.has_rdtscp()),
+        huge_pages: more.is_some_and(|f| f.has_1gib_pages()),
         rdpid: has7 && leaf(7, 0).ecx & (1 << 22) != 0,
         spec_ctrl: (has7 && leaf(7, 0).edx & (1 << 26) != 0) || has_amd_spec_ctrl(),
         mca: basic.as_ref().is_some_and(|f| f.has_mca()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Page tables of applications: 4 levels, pages of 4 KiB and 2 MiB.
+//! Page tables of applications: 4 levels, pages of 4 KiB, 2 MiB and 1 GiB.
 //!
 //! Whatever is asked for, the lower half of an [`AddressSpace`] maps application memory, for ring 3, and the clock page,
 //! which can only be read; the upper half is the kernel's. Entries never name other memory, so
@@ -10,6 +10,7 @@
 mod table;
 
 use crate::app_memory;
+use crate::features;
 use crate::phys::to_phys;
 use crate::tlb::{self, Root, Stale};
 use crate::user::END;
@@ -23,6 +24,7 @@ use table::{leaf, page_of, span, Table, ENTRIES};
 pub enum Size {
     Small,
     Large,
+    Huge,
 }
 
 impl Size {
@@ -31,8 +33,42 @@ impl Size {
         match self {
             Self::Small => 4 << 10,
             Self::Large => 2 << 20,
+            Self::Huge => 1 << 30,
         }
     }
+
+    /// Where the page of this size around an address begins.
+    pub const fn down(self, address: u64) -> u64 {
+        address & !(self.bytes() - 1)
+    }
+
+    /// The level of the tables whose entries are such pages.
+    const fn level(self) -> u32 {
+        match self {
+            Self::Small => 0,
+            Self::Large => 1,
+            Self::Huge => 2,
+        }
+    }
+
+    /// The next smaller one.
+    const fn part(self) -> Option<Self> {
+        match self {
+            Self::Small => None,
+            Self::Large => Some(Self::Small),
+            Self::Huge => Some(Self::Large),
+        }
+    }
+}
+
+/// Where the memory of 2 MiB should come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Anywhere,
+    /// From this pool offset: then it continues what is mapped beside it.
+    At(u64),
+    /// From this many bytes behind a multiple of 1 GiB in physical memory: then a page of 1 GiB may come of it.
+    Within(u64),
 }
 
 /// What ring 3 may do. Writable or executable pages are always readable on x86-64.
@@ -123,6 +159,9 @@ impl AddressSpace {
         for (page, index) in all.enumerate() {
             table.set(index, leaf(physical + page as u64 * bytes, size, prot));
         }
+        if size == Size::Large {
+            self.merge(table, virt);
+        }
         Ok(())
     }
 
@@ -131,7 +170,7 @@ impl AddressSpace {
         let end = end.min((virt | (Size::Large.bytes() - 1)) + 1);
         let table = match self.look(virt) {
             Found::Nothing => return end.saturating_sub(virt),
-            Found::Large => return 0,
+            Found::Page(_) => return 0,
             Found::Small(table) => table,
         };
         let pages = (virt..end).step_by(Size::Small.bytes() as usize);
@@ -156,7 +195,7 @@ impl AddressSpace {
 
     /// The table that has the entry of a page of a size, and which one it is. Makes tables as needed.
     fn make_table(&mut self, virt: u64, size: Size) -> Result<(Table, usize), MapError> {
-        let bottom = if size == Size::Large { 1 } else { 0 };
+        let bottom = size.level();
         let mut table = self.root;
         for level in (bottom + 1..4).rev() {
             let index = table::index(virt, level);
@@ -257,22 +296,65 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Makes small pages of a large one.
+    /// Makes pages of the next smaller size of the one at an address, if it isn't small.
     pub fn split(&mut self, virt: u64) -> Result<(), MapError> {
-        let Some(Page { size: Size::Large, offset, prot }) = self.lookup(virt) else {
+        let Some((page, part)) = self.lookup(virt).and_then(|page| Some((page, page.size.part()?))) else {
             return Ok(());
         };
-        let (physical, _) = app_memory::get().physical(offset).ok_or(MapError::Invalid)?;
+        let (physical, _) = app_memory::get().physical(page.offset).ok_or(MapError::Invalid)?;
         let child = Table::new().ok_or(MapError::NoMemory)?;
         self.tables += 1;
         for index in 0..ENTRIES {
-            child.set(index, leaf(physical + index as u64 * 4096, Size::Small, prot));
+            child.set(index, leaf(physical + index as u64 * part.bytes(), part, page.prot));
         }
-        self.directory(virt).set(table::index(virt, 1), child.entry());
+        self.update(virt, page.size, |_| child.entry());
         let mut stale = Stale::nothing();
         stale.add(virt);
         self.flush(&stale);
         Ok(())
+    }
+
+    /// Makes one page of 1 GiB of the table around an address, if its entries amount to one.
+    fn merge(&mut self, table: Table, virt: u64) {
+        if !has_huge_pages() {
+            return;
+        }
+        let Some(entry) = table::merged(table) else { return };
+        self.update(virt, Size::Huge, |_| entry);
+        self.retire(table);
+        let mut stale = Stale::nothing();
+        stale.add(virt);
+        self.flush(&stale);
+        self.reap();
+    }
+
+    /// Where the memory for 2 MiB should come from so that pages of 1 GiB can be made.
+    pub fn wanted(&self, virt: u64) -> Wanted {
+        let within = Size::Large.down(virt) - Size::Huge.down(virt);
+        if !has_huge_pages() {
+            return Wanted::Anywhere;
+        }
+        let mut table = self.root;
+        for level in [3, 2] {
+            let entry = table.get(table::index(virt, level));
+            table = match table::child(entry) {
+                Some(child) => child,
+                None => return Wanted::Within(within),
+            };
+        }
+        let first = table.next_used(0, ENTRIES);
+        if first == ENTRIES {
+            return Wanted::Within(within);
+        }
+        let start = page_of(table.get(first), Size::Large.level()).and_then(|page| {
+            let (physical, _) = app_memory::get().physical(page.offset)?;
+            let start = physical.checked_sub(first as u64 * Size::Large.bytes())?;
+            start.is_multiple_of(Size::Huge.bytes()).then_some(start)
+        });
+        match start.and_then(|start| app_memory::get().offset(start + within)) {
+            Some(offset) => Wanted::At(offset),
+            None => Wanted::Anywhere,
+        }
     }
 
     /// What there is in the 2 MiB around an address.
@@ -283,7 +365,8 @@ impl AddressSpace {
             table = match table::child(entry) {
                 Some(child) => child,
                 None if entry == 0 => return Found::Nothing,
-                None => return Found::Large,
+                None if level == Size::Huge.level() => return Found::Page(Size::Huge),
+                None => return Found::Page(Size::Large),
             };
         }
         Found::Small(table)
@@ -302,7 +385,7 @@ impl AddressSpace {
             match self.look(at) {
                 Found::Nothing => {}
                 Found::Small(table) => self.clear(table, 0, base, at..stop, stale, freed),
-                Found::Large => break,
+                Found::Page(_) => break,
             }
             at = stop;
         }
@@ -314,23 +397,14 @@ impl AddressSpace {
     /// Splits the large pages that a range begins or ends in.
     fn split_edges(&mut self, start: u64, end: u64) -> Result<(), MapError> {
         for edge in [start, end] {
-            if edge % Size::Large.bytes() != 0 && matches!(self.look(edge), Found::Large) {
+            while let Found::Page(size) = self.look(edge) {
+                if edge.is_multiple_of(size.bytes()) {
+                    break;
+                }
                 self.split(edge)?;
             }
         }
         Ok(())
-    }
-
-    /// The page directory of an address at which a page is mapped.
-    fn directory(&self, virt: u64) -> Table {
-        let mut table = self.root;
-        for level in [3, 2] {
-            match table::child(table.get(table::index(virt, level))) {
-                Some(child) => table = child,
-                None => unreachable!("a mapped page has a directory"),
-            }
-        }
-        table
     }
 
     fn replace(&mut self, virt: u64, page: Page, prot: Prot) {
@@ -339,17 +413,24 @@ impl AddressSpace {
         }
     }
 
-    /// Changes the entry of a page that is mapped.
+    /// Changes the entry of a page, or of the table in its place, whose table is there.
     fn update(&mut self, virt: u64, size: Size, new: impl Fn(u64) -> u64) {
-        let directory = self.directory(virt);
-        let (table, level) = match size {
-            Size::Large => (Some(directory), 1),
-            Size::Small => (table::child(directory.get(table::index(virt, 1))), 0),
-        };
-        if let Some(table) = table {
-            let index = table::index(virt, level);
-            table.set(index, new(table.get(index)));
+        let mut table = self.root;
+        for level in (size.level() + 1..4).rev() {
+            match table::child(table.get(table::index(virt, level))) {
+                Some(child) => table = child,
+                None => unreachable!("a mapped page has a table"),
+            }
         }
+        let index = table::index(virt, size.level());
+        table.set(index, new(table.get(index)));
+    }
+
+    /// Takes a table out that CPUs may still remember.
+    fn retire(&mut self, table: Table) {
+        table.set_next(self.retired);
+        self.retired = Some(table);
+        self.tables -= 1;
     }
 
     /// Frees tables that no CPU can remember.
@@ -388,9 +469,7 @@ impl AddressSpace {
                 self.clear(child, level - 1, low, range.clone(), stale, freed);
                 if range.start <= low && high <= range.end {
                     table.set(index, 0);
-                    child.set_next(self.retired);
-                    self.retired = Some(child);
-                    self.tables -= 1;
+                    self.retire(child);
                     stale.add(low);
                 }
                 continue;
@@ -418,7 +497,12 @@ impl AddressSpace {
 enum Found {
     Nothing,
     Small(Table),
-    Large,
+    /// A page of this size.
+    Page(Size),
+}
+
+fn has_huge_pages() -> bool {
+    cfg!(not(target_os = "none")) || features::get().huge_pages
 }
 
 fn check_range(start: u64, end: u64) -> Result<(), MapError> {

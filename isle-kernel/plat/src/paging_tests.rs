@@ -6,10 +6,82 @@ use std::collections::BTreeMap;
 
 const MIB: u64 = 1 << 20;
 const LARGE: u64 = 2 * MIB;
+const HUGE: u64 = 512 * LARGE;
 
 fn space() -> AddressSpace {
-    app_memory::init_for_test(16 << 20);
+    app_memory::init_for_test(3 << 30);
     AddressSpace::new().unwrap()
+}
+
+/// Maps 1 GiB by large pages, the one at index `last` as the last; returns the pool offset.
+fn fill(s: &mut AddressSpace, virt: u64, last: u64) -> u64 {
+    let offset = app_memory::get().aligned(Size::Huge).last().unwrap();
+    for index in (0..512).filter(|i| *i != last).chain([last]) {
+        assert!(s.lookup(virt).is_none_or(|page| page.size == Size::Large));
+        s.map(virt + index * LARGE, offset + index * LARGE, Size::Large, Prot::READ_WRITE).unwrap();
+    }
+    offset
+}
+
+#[test]
+fn what_amounts_to_a_huge_page_becomes_one() {
+    let mut s = space();
+    let offset = fill(&mut s, HUGE, 77);
+    let huge = Page { offset, size: Size::Huge, prot: Prot::READ_WRITE };
+    assert_eq!(s.lookup(2 * HUGE - 1), Some(huge));
+    assert_eq!((s.next_page(0, END), s.tables()), (Some((HUGE, huge)), 2));
+    // It comes apart where it has to, and goes as a whole where it can.
+    s.protect(HUGE + LARGE + 0x1000, HUGE + LARGE + 0x2000, Prot::NONE).unwrap();
+    assert_eq!(s.tables(), 4);
+    assert_eq!(s.lookup(HUGE).unwrap().size, Size::Large);
+    assert_eq!(s.lookup(HUGE + LARGE).unwrap(), Page { offset: offset + LARGE, size: Size::Small, ..huge });
+    assert_eq!(s.lookup(HUGE + LARGE + 0x1000).unwrap().prot, Prot::NONE);
+    let mut freed = Vec::new();
+    s.unmap(HUGE, 2 * HUGE, &mut |page| freed.push(page.size)).unwrap();
+    assert_eq!((freed.len(), s.tables()), (511 + 512, 2));
+    fill(&mut s, HUGE, 0);
+    let mut freed = Vec::new();
+    s.unmap(0, END, &mut |page| freed.push(page)).unwrap();
+    assert_eq!((freed, s.tables()), (vec![huge], 1));
+}
+
+#[test]
+fn what_does_not_amount_to_a_huge_page_stays() {
+    let read = Prot { read: true, ..Prot::NONE };
+    let offset = {
+        let mut s = space();
+        fill(&mut s, HUGE, 1)
+    };
+    // Another permission, another order, not at a multiple.
+    for (odd, shift, prot) in [(511, 0, read), (511, -2, Prot::READ_WRITE), (0, 0, read)] {
+        let mut s = space();
+        for index in 0..512 {
+            let (shift, prot) = if index == odd { (shift, prot) } else { (0, Prot::READ_WRITE) };
+            let from = offset + index * LARGE;
+            s.map(HUGE + index * LARGE, from.wrapping_add_signed(shift * LARGE as i64), Size::Large, prot).unwrap();
+        }
+        assert_eq!(s.lookup(HUGE).unwrap().size, Size::Large);
+    }
+    let mut s = space();
+    for index in 0..512 {
+        s.map(HUGE + index * LARGE, index * LARGE + LARGE, Size::Large, Prot::READ_WRITE).unwrap();
+    }
+    assert_eq!(s.lookup(HUGE).unwrap().size, Size::Large);
+}
+
+#[test]
+fn memory_is_wanted_that_makes_a_huge_page() {
+    let mut s = space();
+    assert_eq!(s.wanted(HUGE + 5 * LARGE + 123), Wanted::Within(5 * LARGE));
+    let offset = app_memory::get().aligned(Size::Huge).next().unwrap();
+    s.map(HUGE + 3 * LARGE, offset + 3 * LARGE, Size::Large, Prot::READ_WRITE).unwrap();
+    assert_eq!(s.wanted(HUGE + 5 * LARGE), Wanted::At(offset + 5 * LARGE));
+    assert_eq!(s.wanted(HUGE), Wanted::At(offset));
+    s.map(2 * HUGE, offset + 4 * LARGE, Size::Large, Prot::READ_WRITE).unwrap();
+    assert_eq!(s.wanted(2 * HUGE + LARGE), Wanted::Anywhere);
+    s.unmap(2 * HUGE, 2 * HUGE + LARGE, &mut |_| ()).unwrap();
+    s.map(2 * HUGE, 0, Size::Small, Prot::READ_WRITE).unwrap();
+    assert_eq!(s.wanted(2 * HUGE + LARGE), Wanted::Anywhere);
 }
 
 #[test]
@@ -111,10 +183,14 @@ fn prot(bits: u8) -> Prot {
 proptest! {
     /// Against a model that knows small pages only.
     #[test]
-    fn behaves_like_a_map_of_small_pages(steps in steps()) {
+    fn behaves_like_a_map_of_small_pages(steps in steps(), begins_huge in any::<bool>()) {
         let mut s = space();
-        let base = (1 << 30) - 6 * MIB;
+        let base = HUGE - 6 * MIB;
         let mut model: BTreeMap<u64, (u64, Prot)> = BTreeMap::new();
+        if begins_huge {
+            let offset = fill(&mut s, HUGE, 3);
+            model.extend((0..5000).map(|page| (6 * MIB / 4096 + page, (offset + page * 4096, Prot::READ_WRITE))));
+        }
         for step in steps {
             match step {
                 Step::Map(page, large) => {

@@ -4,7 +4,7 @@
 
 use crate::errno::Errno;
 use alloc::vec::Vec;
-use hermit_plat::paging::Prot;
+use hermit_plat::paging::{Prot, Size};
 
 /// Most areas of an application, as Linux's vm.max_map_count.
 const MAX: usize = 65530;
@@ -31,6 +31,14 @@ pub struct Area {
     pub end: u64,
     pub prot: Prot,
     pub kind: Kind,
+}
+
+impl Area {
+    /// True if a page of this size around an address would lie in it.
+    pub fn covers(&self, address: u64, size: Size) -> bool {
+        let start = size.down(address);
+        self.start <= start && self.end - start >= size.bytes()
+    }
 }
 
 /// Areas that don't overlap, by address. All limits are multiples of a page.

@@ -3,7 +3,8 @@
 //! Free and used frames of application memory, by pool offset.
 //!
 //! Memory comes in blocks of 2 MiB, each free, wholly used, or cut into small frames. Partly used blocks are
-//! used up first, so that whole ones stay for large pages. All operations take constant time.
+//! used up first, so that whole ones stay for large pages. All operations take constant time, but for the search
+//! for a free GiB, which looks at each once.
 //!
 //! Applications get zeros. A frame is dirty once it has been taken, until somebody zeroes it: idle CPUs do that with
 //! free blocks ([`clean`]), and who takes a frame that is still dirty does it itself ([`Taken::zero`]).
@@ -16,7 +17,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::app_memory::{self, Outside};
-use hermit_plat::paging::Size;
+use hermit_plat::paging::{Size, Wanted};
 use spin::{Mutex, Once};
 
 const NONE: u32 = u32::MAX;
@@ -100,9 +101,21 @@ struct Block {
     /// Which are not known to be zero: all that are used are among them, once they are [`Taken::zero`]ed.
     dirty: Bits,
     used: u16,
+    /// An idle CPU has it.
+    is_cleaned: bool,
     previous: u32,
     next: u32,
 }
+
+/// Blocks that a page of 1 GiB can be made of: as many as it takes, at a multiple of 1 GiB in physical memory.
+#[derive(Clone, Copy, Debug)]
+struct Gigabyte {
+    first: u32,
+    /// How many of them are free.
+    free: u32,
+}
+
+const BLOCKS_PER_GIGABYTE: u32 = (Size::Huge.bytes() / LARGE_PAGE_SIZE) as u32;
 
 /// A list of blocks, linked by their indices.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +132,8 @@ pub struct Frames {
     dirty: List,
     partial: List,
     used: u64,
+    /// Ascending.
+    gigabytes: Vec<Gigabyte>,
     /// Free blocks that are being zeroed and in no list.
     cleaning: usize,
     pinned: Vec<Pin>,
@@ -154,7 +169,7 @@ static FRAMES: Once<Mutex<Frames>> = Once::new();
 
 /// Takes over all application memory, once.
 pub fn init(len: u64) {
-    FRAMES.call_once(|| Mutex::new(Frames::new(len)));
+    FRAMES.call_once(|| Mutex::new(Frames::new(len, app_memory::get().aligned(Size::Huge))));
 }
 
 /// The isle's frames.
@@ -162,9 +177,9 @@ pub fn shared() -> &'static Mutex<Frames> {
     FRAMES.get().expect("CPU 0 makes it first")
 }
 
-/// Takes a large frame.
-pub fn take_large() -> Option<Taken> {
-    take(Frames::take_large)
+/// Takes a large frame: the one that is wanted, if it is free, or else any.
+pub fn take_large(wanted: Wanted) -> Option<Taken> {
+    take(|frames| frames.take_large(wanted))
 }
 
 /// Takes small frames that are neighbours, as many as there are, up to `most`.
@@ -179,7 +194,7 @@ fn take(from: impl Fn(&mut Frames) -> Option<Taken>) -> Option<Taken> {
         if taken.is_some() || frames.cleaning == 0 {
             return taken;
         }
-        // An idle CPU has the last block, and gives it back soon.
+        // An idle CPU has the last block, or the one that is wanted, and gives it back soon.
         drop(frames);
         core::hint::spin_loop();
     }
@@ -203,16 +218,19 @@ pub fn clean(go_on: impl Fn() -> bool) -> bool {
 }
 
 impl Frames {
-    /// `len` bytes, all free.
-    pub fn new(len: u64) -> Self {
+    /// `len` bytes, all free. Pages of 1 GiB can be made of what begins at some offsets, given in ascending order.
+    pub fn new(len: u64, gigabytes: impl Iterator<Item = u64>) -> Self {
         let count = u32::try_from(len / LARGE_PAGE_SIZE).unwrap_or(NONE - 1);
-        let block = Block { bits: NO_BITS, dirty: ALL_BITS, used: 0, previous: NONE, next: NONE };
+        let block = Block { bits: NO_BITS, dirty: ALL_BITS, used: 0, is_cleaned: false, previous: NONE, next: NONE };
         let mut this = Self {
             blocks: alloc::vec![block; count as usize],
             clean: List { first: NONE },
             dirty: List { first: NONE },
             partial: List { first: NONE },
             used: 0,
+            gigabytes: gigabytes
+                .map(|offset| Gigabyte { first: (offset / LARGE_PAGE_SIZE) as u32, free: BLOCKS_PER_GIGABYTE })
+                .collect(),
             cleaning: 0,
             pinned: Vec::new(),
             held: Vec::new(),
@@ -228,20 +246,63 @@ impl Frames {
     fn take_dirty(&mut self) -> Option<(u32, Bits)> {
         let index = self.dirty.pop(&mut self.blocks)?;
         self.cleaning += 1;
-        Some((index, self.blocks[index as usize].dirty))
+        let block = &mut self.blocks[index as usize];
+        block.is_cleaned = true;
+        Some((index, block.dirty))
     }
 
     /// Puts it back; `dirty` says what of it isn't zero yet.
     fn give_cleaned(&mut self, index: u32, dirty: Bits) {
         self.cleaning -= 1;
-        self.blocks[index as usize].dirty = dirty;
-        let list = if dirty == NO_BITS { &mut self.clean } else { &mut self.dirty };
-        list.push(&mut self.blocks, index);
+        let block = &mut self.blocks[index as usize];
+        block.is_cleaned = false;
+        block.dirty = dirty;
+        let (blocks, list) = self.list_of(index);
+        list.push(blocks, index);
     }
 
-    /// A free block.
+    /// All blocks, and the list that a free one belongs to.
+    fn list_of(&mut self, index: u32) -> (&mut [Block], &mut List) {
+        let is_clean = self.blocks[index as usize].dirty == NO_BITS;
+        (&mut self.blocks, if is_clean { &mut self.clean } else { &mut self.dirty })
+    }
+
+    /// Takes any free block.
     fn pop_free(&mut self) -> Option<u32> {
-        self.clean.pop(&mut self.blocks).or_else(|| self.dirty.pop(&mut self.blocks))
+        let index = self.clean.pop(&mut self.blocks).or_else(|| self.dirty.pop(&mut self.blocks))?;
+        self.count_free(index, -1);
+        Some(index)
+    }
+
+    /// Takes a block, if it is free.
+    fn take_block(&mut self, index: u32) -> Option<u32> {
+        self.blocks.get(index as usize).filter(|block| block.used == 0 && !block.is_cleaned)?;
+        let (blocks, list) = self.list_of(index);
+        list.remove(blocks, index);
+        self.count_free(index, -1);
+        Some(index)
+    }
+
+    /// Counts a block that isn't free any more, or is again.
+    fn count_free(&mut self, index: u32, by: i32) {
+        let after = self.gigabytes.partition_point(|g| g.first <= index);
+        let around = after.checked_sub(1).and_then(|at| self.gigabytes.get_mut(at));
+        if let Some(gigabyte) = around.filter(|g| index - g.first < BLOCKS_PER_GIGABYTE) {
+            gigabyte.free = gigabyte.free.saturating_add_signed(by);
+        }
+    }
+
+    /// The block that is wanted, if any is.
+    fn wanted_block(&self, wanted: Wanted) -> Option<u32> {
+        match wanted {
+            Wanted::Anywhere => None,
+            Wanted::At(offset) => u32::try_from(offset / LARGE_PAGE_SIZE).ok(),
+            Wanted::Within(offset) => {
+                // From the top: what isn't wanted anywhere comes from below at first.
+                let free = self.gigabytes.iter().rev().find(|g| g.free == BLOCKS_PER_GIGABYTE)?;
+                Some(free.first + (offset / LARGE_PAGE_SIZE) as u32)
+            }
+        }
     }
 
     /// Bytes in use, those that are held back included.
@@ -281,8 +342,13 @@ impl Frames {
         self.blocks.is_empty()
     }
 
-    fn take_large(&mut self) -> Option<Taken> {
-        let index = self.pop_free()?;
+    fn take_large(&mut self, wanted: Wanted) -> Option<Taken> {
+        let wanted = self.wanted_block(wanted);
+        if wanted.and_then(|index| self.blocks.get(index as usize)).is_some_and(|block| block.is_cleaned) {
+            // It can be had soon.
+            return None;
+        }
+        let index = wanted.and_then(|index| self.take_block(index)).or_else(|| self.pop_free())?;
         let block = self.blocks.get_mut(index as usize)?;
         block.bits = ALL_BITS;
         block.used = SMALL_PER_BLOCK;
@@ -332,12 +398,18 @@ impl Frames {
         }
     }
 
-    /// Gives a frame back. A large one may come back as 512 small ones.
+    /// Gives a frame back. A large one may come back as 512 small ones, 1 GiB by 512 large ones.
     ///
     /// # Panics
     ///
     /// If it isn't in use: somebody else might get the same memory twice.
     pub fn give(&mut self, offset: u64, size: Size) {
+        if size == Size::Huge {
+            for at in 0..u64::from(BLOCKS_PER_GIGABYTE) {
+                self.give(offset + at * LARGE_PAGE_SIZE, Size::Large);
+            }
+            return;
+        }
         let end = offset + size.bytes();
         if let Some(pin) = self.pinned.iter().find(|p| p.start < end && offset < p.end) {
             self.held.push(Held { by: pin.by, offset, size });
@@ -360,6 +432,7 @@ impl Frames {
                 *word &= !bit;
                 block.used -= 1;
             }
+            Size::Huge => unreachable!("it was given back in parts"),
         }
         let now = block.used;
         if now == 0 {
@@ -367,6 +440,7 @@ impl Frames {
                 self.partial.remove(&mut self.blocks, index);
             }
             self.dirty.push(&mut self.blocks, index);
+            self.count_free(index, 1);
         } else if was == SMALL_PER_BLOCK {
             self.partial.push(&mut self.blocks, index);
         }
@@ -412,14 +486,51 @@ mod tests {
 
     const BLOCKS: u64 = 4;
 
+    fn frames_of(len: u64) -> Frames {
+        Frames::new(len, core::iter::empty())
+    }
+
+    #[test]
+    fn a_free_gigabyte_is_used_in_its_order() {
+        // Nothing of the first block can be a part of one.
+        let mut frames =
+            Frames::new(LARGE_PAGE_SIZE + 2 * Size::Huge.bytes(), [1, 513].map(|b| b * LARGE_PAGE_SIZE).into_iter());
+        let block = |frames: &mut Frames, wanted| frames.take_large(wanted).map(|taken| taken.offset / LARGE_PAGE_SIZE);
+        assert_eq!(block(&mut frames, Wanted::Anywhere), Some(0));
+        assert_eq!(block(&mut frames, Wanted::Within(5 * LARGE_PAGE_SIZE)), Some(513 + 5));
+        assert_eq!(block(&mut frames, Wanted::At(513 * LARGE_PAGE_SIZE)), Some(513));
+        assert_ne!(block(&mut frames, Wanted::At(513 * LARGE_PAGE_SIZE)), Some(513), "it is in use");
+        // That was the first of the other one.
+        assert_eq!(block(&mut frames, Wanted::Within(0)), Some(2), "none is wholly free");
+        for used in [0, 1, 2, 513, 518] {
+            frames.give(used * LARGE_PAGE_SIZE, Size::Large);
+        }
+        assert!(frames.gigabytes.iter().all(|g| g.free == BLOCKS_PER_GIGABYTE));
+        for at in 0..u64::from(BLOCKS_PER_GIGABYTE) {
+            assert_eq!(block(&mut frames, Wanted::At((1 + at) * LARGE_PAGE_SIZE)), Some(1 + at));
+        }
+        frames.give(LARGE_PAGE_SIZE, Size::Huge);
+        assert_eq!((frames.used(), frames.gigabytes[0].free), (0, BLOCKS_PER_GIGABYTE));
+    }
+
+    #[test]
+    fn what_is_being_zeroed_is_waited_for() {
+        let mut frames = frames_of(BLOCKS * LARGE_PAGE_SIZE);
+        let (index, _) = frames.take_dirty().unwrap();
+        let wanted = Wanted::At(u64::from(index) * LARGE_PAGE_SIZE);
+        assert!(frames.take_large(wanted).is_none());
+        frames.give_cleaned(index, NO_BITS);
+        assert_eq!(frames.take_large(wanted).unwrap().offset, u64::from(index) * LARGE_PAGE_SIZE);
+    }
+
     #[test]
     fn small_frames_fill_one_block_first() {
-        let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
+        let mut frames = frames_of(BLOCKS * LARGE_PAGE_SIZE);
         let all: BTreeSet<_> = (0..512).map(|_| frames.take_small(1).unwrap().offset).collect();
         assert_eq!(all.len(), 512);
         assert!(all.iter().all(|o| *o < LARGE_PAGE_SIZE));
         for _ in 1..BLOCKS {
-            assert!(frames.take_large().is_some());
+            assert!(frames.take_large(Wanted::Anywhere).is_some());
         }
         assert!(frames.take_small(1).is_none());
         assert_eq!(frames.used(), frames.len());
@@ -428,7 +539,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "wasn't taken")]
     fn nothing_is_given_back_twice() {
-        let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
+        let mut frames = frames_of(BLOCKS * LARGE_PAGE_SIZE);
         let a = frames.take_small(1).unwrap().offset;
         frames.take_small(1).unwrap();
         frames.give(a, Size::Small);
@@ -437,9 +548,9 @@ mod tests {
 
     #[test]
     fn pinned_frames_wait_for_their_slot() {
-        let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
+        let mut frames = frames_of(BLOCKS * LARGE_PAGE_SIZE);
         let (a, b) = (frames.take_small(1).unwrap().offset, frames.take_small(1).unwrap().offset);
-        let large = frames.take_large().unwrap().offset;
+        let large = frames.take_large(Wanted::Anywhere).unwrap().offset;
         frames.pin(Pinner::Slot(3), b + 100, 10);
         frames.pin(Pinner::Call(4), large + LARGE_PAGE_SIZE - 1, 5);
         for offset in [a, b] {
@@ -479,7 +590,7 @@ mod tests {
 
     #[test]
     fn neighbours_come_together() {
-        let mut frames = Frames::new(LARGE_PAGE_SIZE);
+        let mut frames = frames_of(LARGE_PAGE_SIZE);
         let run =
             |frames: &mut Frames, most| frames.take_small(most).map(|t| (t.offset / PAGE_SIZE, t.len / PAGE_SIZE));
         assert_eq!(run(&mut frames, 16), Some((0, 16)));
@@ -497,11 +608,11 @@ mod tests {
 
     #[test]
     fn what_was_used_is_dirty_until_it_is_zeroed() {
-        let mut frames = Frames::new(2 * LARGE_PAGE_SIZE);
+        let mut frames = frames_of(2 * LARGE_PAGE_SIZE);
         let (first, mut bits) = frames.take_dirty().unwrap();
         bits[0] = 0;
         frames.give_cleaned(first, bits);
-        let taken = frames.take_large().unwrap();
+        let taken = frames.take_large(Wanted::Anywhere).unwrap();
         assert_eq!(
             (taken.offset, dirty_frames(&mut frames, &taken)),
             (0, 512 - 64),
@@ -521,12 +632,12 @@ mod tests {
     proptest! {
         #[test]
         fn frames_never_overlap(steps in prop::collection::vec((0..4u8, any::<prop::sample::Index>()), 1..3000)) {
-            let mut frames = Frames::new(BLOCKS * LARGE_PAGE_SIZE);
+            let mut frames = frames_of(BLOCKS * LARGE_PAGE_SIZE);
             let mut large: Vec<u64> = Vec::new();
             let mut small: Vec<u64> = Vec::new();
             for (step, index) in steps {
                 match step {
-                    0 => large.extend(frames.take_large().map(|t| t.offset)),
+                    0 => large.extend(frames.take_large(Wanted::Anywhere).map(|t| t.offset)),
                     1 => {
                         let taken = frames.take_small(index.index(40) as u64);
                         small.extend(taken.iter().flat_map(|t| (t.offset..t.offset + t.len).step_by(PAGE_SIZE as usize)));
@@ -560,7 +671,7 @@ mod tests {
             }
             prop_assert_eq!(frames.used(), 0);
             for _ in 0..BLOCKS {
-                prop_assert!(frames.take_large().is_some());
+                prop_assert!(frames.take_large(Wanted::Anywhere).is_some());
             }
         }
     }

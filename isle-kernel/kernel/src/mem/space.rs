@@ -2,8 +2,9 @@
 
 //! The address space of an application: areas, page tables, and the frames behind them.
 //!
-//! Memory is given on the first touch, in large pages where an area covers one, and given back
-//! when the area goes or the application ends.
+//! Memory is given on the first touch, in large pages where an area covers one, and given back when the area goes or the
+//! application ends. Where an area covers 1 GiB, its large pages come from one GiB of memory, as long as there is one, so that
+//! they become one page as soon as all have been touched.
 
 use super::areas::{Area, Areas, Kind};
 use super::frames::{self, Frames, Taken};
@@ -11,7 +12,7 @@ use super::{is_scarce, page_down, LOWEST, MAPPINGS_TOP};
 use crate::errno::Errno;
 use hermit_plat::abi::clock::Clock;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
-use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size};
+use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size, Wanted};
 use hermit_plat::user;
 use spin::Mutex;
 
@@ -91,23 +92,28 @@ impl Space {
 
     /// As [`fault`](Self::fault), for a space that other threads use as well: while memory is zeroed, they may go on.
     pub fn fault_in(space: &Mutex<Self>, address: u64, access: Access) -> Result<(), Fault> {
-        let large = address & !(LARGE_PAGE_SIZE - 1);
-        {
+        let large = Size::Large.down(address);
+        let wanted = {
             let mut this = space.lock();
             let area = this.areas.find(address).ok_or(Fault::NotMapped)?;
-            let fits = area.start <= large && large + LARGE_PAGE_SIZE <= area.end;
+            let fits = area.covers(address, Size::Large);
             let untouched = fits && this.tables.next_page(large, large + LARGE_PAGE_SIZE).is_none();
             if !untouched || !access.is_allowed(area.prot) {
                 return this.fault_within(address, access, &area);
             }
-        }
-        let Some(taken) = frames::take_large() else {
+            match this.wanted(large, &area) {
+                // The first of its GiB: the next ones look where it is.
+                Wanted::Within(_) => return this.fault_within(address, access, &area),
+                wanted => wanted,
+            }
+        };
+        let Some(taken) = frames::take_large(wanted) else {
             return space.lock().fault(address, access);
         };
         let zeroed = taken.zero();
         let mut this = space.lock();
         // All may be different by now.
-        let area = this.areas.find(address).filter(|a| a.start <= large && large + LARGE_PAGE_SIZE <= a.end);
+        let area = this.areas.find(address).filter(|area| area.covers(address, Size::Large));
         let mapped = match area {
             Some(area) if zeroed.is_ok() && access.is_allowed(area.prot) => {
                 this.tables.map(large, taken.offset, Size::Large, area.prot).is_ok()
@@ -147,9 +153,8 @@ impl Space {
 
     /// Puts memory at an address of an area, where there is none yet.
     fn give_page(&mut self, address: u64, area: &Area) -> Result<(), Fault> {
-        let large = address & !(LARGE_PAGE_SIZE - 1);
-        if area.start <= large && large + LARGE_PAGE_SIZE <= area.end {
-            match self.give_large(large, area.prot) {
+        if area.covers(address, Size::Large) {
+            match self.give_large(Size::Large.down(address), area) {
                 // Small pages are there already, or no whole block is left.
                 Err(MapError::Busy | MapError::NoMemory) => {}
                 other => return other.map(|_| ()).map_err(|_| Fault::NoMemory),
@@ -189,9 +194,18 @@ impl Space {
         self.map_taken(virt, &taken, Size::Small, prot)
     }
 
-    fn give_large(&mut self, virt: u64, prot: Prot) -> Result<u64, MapError> {
-        let taken = frames::take_large().ok_or(MapError::NoMemory)?;
-        self.map_taken(virt, &taken, Size::Large, prot)
+    fn give_large(&mut self, virt: u64, area: &Area) -> Result<u64, MapError> {
+        let taken = frames::take_large(self.wanted(virt, area)).ok_or(MapError::NoMemory)?;
+        self.map_taken(virt, &taken, Size::Large, area.prot)
+    }
+
+    /// Where memory for a large page of an area should come from.
+    fn wanted(&self, virt: u64, area: &Area) -> Wanted {
+        if area.covers(virt, Size::Huge) {
+            self.tables.wanted(virt)
+        } else {
+            Wanted::Anywhere
+        }
     }
 
     fn map_taken(&mut self, virt: u64, taken: &Taken, size: Size, prot: Prot) -> Result<u64, MapError> {
@@ -218,7 +232,7 @@ impl Space {
                 self.give_page(at, &area)?;
             }
             let page = self.tables.lookup(at).ok_or(Fault::NoMemory)?;
-            at = (at & !(page.size.bytes() - 1)) + page.size.bytes();
+            at = page.size.down(at) + page.size.bytes();
         }
         Ok(())
     }
@@ -305,7 +319,7 @@ impl Space {
         while let Some((virt, page)) = self.tables.next_page(at, end) {
             let target = virt.wrapping_sub(from).wrapping_add(to);
             let whole = virt >= from && virt + page.size.bytes() <= end;
-            if page.size == Size::Large && !(whole && target % LARGE_PAGE_SIZE == 0) {
+            if page.size != Size::Small && !(whole && target % page.size.bytes() == 0) {
                 self.tables.split(virt).map_err(|_| Errno::ENOMEM)?;
                 at = virt.max(from);
                 continue;
@@ -314,7 +328,7 @@ impl Space {
             // Map first, since that may fail: for a moment the page is at both places.
             match self.tables.map(target, page.offset, page.size, page.prot) {
                 Ok(()) => {}
-                Err(MapError::Busy) if page.size == Size::Large => {
+                Err(MapError::Busy) if page.size != Size::Small => {
                     self.tables.split(virt).map_err(|_| Errno::ENOMEM)?;
                     at = virt;
                     continue;
@@ -327,13 +341,15 @@ impl Space {
         Ok(())
     }
 
-    /// A free range for a mapping, large-page aligned where that helps.
+    /// A free range for a mapping, aligned where that makes larger pages.
     pub fn find_gap(&self, len: u64) -> Option<u64> {
         let low = self.brk.max(LOWEST);
-        if len >= LARGE_PAGE_SIZE {
-            let aligned = self.areas.find_gap(len, LARGE_PAGE_SIZE, low, MAPPINGS_TOP);
-            if aligned.is_some() {
-                return aligned;
+        for size in [Size::Huge, Size::Large] {
+            if len >= size.bytes() {
+                let aligned = self.areas.find_gap(len, size.bytes(), low, MAPPINGS_TOP);
+                if aligned.is_some() {
+                    return aligned;
+                }
             }
         }
         self.areas.find_gap(len, PAGE_SIZE, low, MAPPINGS_TOP)

@@ -10,6 +10,9 @@ use alloc::alloc::{alloc_zeroed, dealloc, Layout};
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
+/// Accessed and dirty.
+const SET_BY_PROCESSOR: u64 = 0b11 << 5;
+/// It is a page and not a table.
 const LARGE: u64 = 1 << 7;
 /// Ignored by the processor: the page has memory but no permissions.
 const PARKED: u64 = 1 << 9;
@@ -144,10 +147,18 @@ pub const fn leaving(entry: u64) -> u64 {
     (entry & !PRESENT) | LEAVING
 }
 
+/// The entry of the page of 1 GiB that all entries of a table amount to, if they do.
+pub fn merged(table: Table) -> Option<u64> {
+    let first = table.get(0) & !SET_BY_PROCESSOR;
+    let is_page = is_present(first) && is_large(first) && (first & ADDRESS).is_multiple_of(span(2));
+    let follows = |index: usize| table.get(index) & !SET_BY_PROCESSOR == first + index as u64 * span(1);
+    (is_page && (1..ENTRIES).all(follows)).then_some(first)
+}
+
 /// The entry for a page.
 pub fn leaf(physical: u64, size: Size, prot: Prot) -> u64 {
     let mut entry = physical | USER;
-    if size == Size::Large {
+    if size != Size::Small {
         entry |= LARGE;
     }
     if prot.is_none() {
@@ -168,6 +179,7 @@ pub fn page_of(entry: u64, level: u32) -> Option<Page> {
     let size = match (level, is_large(entry)) {
         (0, false) => Size::Small,
         (1, true) => Size::Large,
+        (2, true) => Size::Huge,
         _ => return None,
     };
     let prot = match entry & (PRESENT | PARKED) {
