@@ -368,7 +368,6 @@ impl Thread {
             let _ = self.space().write(self.clear_child_tid, &[0; 4]);
             self.process.futexes.wake(self.clear_child_tid, 1, u32::MAX);
         }
-        hermit_plat::tlb::leave();
         if self.process.remove(&self.task) {
             serve::close(&self.process);
         }

@@ -407,14 +407,15 @@ pub fn arrive(me: &Arc<Task>) {
 /// Ends the current thread, of which nothing may be left on its stack.
 pub fn finish() -> ! {
     let cpu = this();
-    tlb::leave();
     let next = cpu.pop();
     let to = next.as_ref().map_or(&cpu.idle, |next| &next.flow).clone();
     let me = cpu.current.lock().take();
-    let from = match &me {
-        Some(me) => me.flow.clone(),
-        None => unreachable!("a thread ends itself"),
-    };
+    let Some(me) = me else { unreachable!("a thread ends itself") };
+    // Only a thread of the same process keeps the page table alive.
+    if !next.as_ref().is_some_and(|next| Arc::ptr_eq(&next.process, &me.process)) {
+        tlb::leave();
+    }
+    let from = me.flow.clone();
     drop(me);
     cpu.begin(next);
     flow::finish(from, to)
