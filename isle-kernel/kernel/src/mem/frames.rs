@@ -637,7 +637,13 @@ mod tests {
             let mut small: Vec<u64> = Vec::new();
             for (step, index) in steps {
                 match step {
-                    0 => large.extend(frames.take_large(Wanted::Anywhere).map(|t| t.offset)),
+                    0 => {
+                        let wanted = match index.index(BLOCKS as usize + 1) as u64 {
+                            BLOCKS => Wanted::Anywhere,
+                            block => Wanted::At(block * LARGE_PAGE_SIZE),
+                        };
+                        large.extend(frames.take_large(wanted).map(|t| t.offset));
+                    }
                     1 => {
                         let taken = frames.take_small(index.index(40) as u64);
                         small.extend(taken.iter().flat_map(|t| (t.offset..t.offset + t.len).step_by(PAGE_SIZE as usize)));
