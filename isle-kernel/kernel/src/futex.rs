@@ -214,7 +214,7 @@ pub fn exit_robust(thread: &Thread) {
 }
 
 fn follow(thread: &Thread, head: u64) -> Result<(), Errno> {
-    let [first, offset, pending] = thread.space().read_words(head)?;
+    let [first, offset, pending] = thread.memory().read_words(head)?;
     // The lowest bit of a pointer says that it is a PI futex.
     let lock_of = |entry: u64| (entry & !1).wrapping_add(offset);
     let mut entry = first;
@@ -223,7 +223,7 @@ fn follow(thread: &Thread, head: u64) -> Result<(), Errno> {
             break;
         }
         // The next one first: who is woken may reuse this one.
-        let next = thread.space().read_u64(entry & !1);
+        let next = thread.memory().read_u64(entry & !1);
         if entry & !1 != pending & !1 {
             mark(thread, lock_of(entry))?;
         }

@@ -180,7 +180,7 @@ impl Loader<'_> {
         while done < segment.data_len {
             let rest = (segment.data_len - done).min(MAX_TRANSFER);
             let mut pieces = Pieces::default();
-            self.thread.space().pieces(segment.data_start + done, rest, Access::Write, SEGMENTS, &mut pieces)?;
+            self.thread.memory().pieces(segment.data_start + done, rest, Access::Write, SEGMENTS, &mut pieces)?;
             match self.read(segment.data_offset + done, pieces)? {
                 0 => return Err("has become shorter meanwhile".into()),
                 count => done += count,
@@ -231,7 +231,7 @@ impl Loader<'_> {
             Err(Errno::E2BIG) => return Err("has more arguments and environment than fit on its stack".into()),
             other => other?,
         };
-        self.thread.space().write(pointer, &bytes)?;
+        self.thread.memory().write(pointer, &bytes)?;
         Ok(pointer)
     }
 }

@@ -7,6 +7,7 @@ use crate::fd::{File, Files, Kind};
 use crate::link::Call;
 use crate::mem::access::Pieces;
 use crate::mem::space::{Access, Fault, Space};
+use crate::mem::user::Memory;
 use crate::process::Process;
 use crate::sched::{self, CpuMask, Registers, Task};
 use crate::signal::{self, number, Info};
@@ -152,6 +153,11 @@ impl Thread {
         self.process.space.lock()
     }
 
+    /// Its memory, as system calls use it.
+    pub fn memory(&self) -> Memory<'_> {
+        Memory::of(self)
+    }
+
     pub fn files(&self) -> MutexGuard<'_, Files> {
         self.process.files.lock()
     }
@@ -225,7 +231,9 @@ impl Thread {
     /// Makes a forwarded system call.
     pub fn forward(&self, number: u32, args: [u64; 6]) -> Result<u64, Fail> {
         let call = table::find(number, args[1]).ok_or(Errno::ENOSYS)?;
-        let request = offload::prepare(&call, args, Pieces::of(&self.task), &mut self.space(), &self.files())?;
+        let request = self
+            .memory()
+            .access(|space| offload::prepare(&call, args, Pieces::of(&self.task), space, &self.files()))?;
         self.post(&call, &request)
     }
 
@@ -365,7 +373,7 @@ impl Thread {
         futex::exit_robust(&self);
         if self.clear_child_tid != 0 && self.process.ending().is_none() {
             // Whoever joins the thread waits for this word; if it isn't there, nobody does.
-            let _ = self.space().write(self.clear_child_tid, &[0; 4]);
+            let _ = self.memory().write(self.clear_child_tid, &[0; 4]);
             self.process.futexes.wake(self.clear_child_tid, 1, u32::MAX);
         }
         if self.process.remove(&self.task) {

@@ -8,6 +8,7 @@
 //! | `areas.rs` | what an application has reserved, and with which permissions |
 //! | `space.rs` | both together with the page tables: faults, mapping, unmapping |
 //! | `access.rs` | the kernel's own access to an application's memory |
+//! | `user.rs` | the same for a thread's system calls |
 //!
 //! An application's addresses, from low to high: the program (`0x400000`, or `0x5555…` if position independent),
 //! its heap right behind it, mappings growing downwards from below the stack, the stack, clock page and vDSO.
@@ -16,6 +17,7 @@ pub mod access;
 pub mod areas;
 pub mod frames;
 pub mod space;
+pub mod user;
 
 use crate::errno::Errno;
 use alloc::vec::Vec;

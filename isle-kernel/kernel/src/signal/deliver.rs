@@ -113,11 +113,10 @@ fn push_frame(thread: &mut Thread, info: &Info, action: &Action, trap: Option<Tr
     for (to, from) in info_words.iter_mut().zip(info.to_bytes().chunks_exact(8)) {
         *to = u64::from_le_bytes(from.try_into().unwrap_or_default());
     }
-    {
-        let mut space = thread.space();
+    thread.memory().access(|space| {
         space.write(state_at, &state)?;
-        space.write_words(frame_at, &words)?;
-    }
+        space.write_words(frame_at, &words)
+    })?;
     if stack.flags & SS_AUTODISARM != 0 {
         thread.alt_stack = AltStack::default();
     }
@@ -189,9 +188,9 @@ fn save(c: &Context, trap: Option<Trap>, mask: u64, state_at: u64) -> [u64; REGI
 /// rt_sigreturn(2): the stack pointer is behind the frame's return address.
 pub fn sigreturn(thread: &mut Thread) -> Result<(), Errno> {
     let context_at = thread.context.rsp;
-    let [_flags, _link, sp, ss_flags, ss_size] = thread.space().read_words(context_at)?;
-    let registers: [u64; REGISTERS] = thread.space().read_words(context_at.wrapping_add(40))?;
-    let mask = thread.space().read_u64(context_at.wrapping_add(40 + 8 * REGISTERS as u64))?;
+    let [_flags, _link, sp, ss_flags, ss_size] = thread.memory().read_words(context_at)?;
+    let registers: [u64; REGISTERS] = thread.memory().read_words(context_at.wrapping_add(40))?;
+    let mask = thread.memory().read_u64(context_at.wrapping_add(40 + 8 * REGISTERS as u64))?;
     let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags, _selectors, _error, _vector, _mask, _address, state_at, ..] =
         registers;
     restore_extended(thread, state_at)?;
@@ -216,18 +215,18 @@ fn restore_extended(thread: &Thread, at: u64) -> Result<(), Errno> {
         registers.fpu.reset();
     } else {
         let mut legacy = [0; fpu::LEGACY];
-        thread.space().read(at, &mut legacy)?;
+        thread.memory().read(at, &mut legacy)?;
         let word =
             |at: usize| legacy.get(at..at + 4).map_or(0, |b| u32::from_le_bytes(b.try_into().unwrap_or_default()));
         let size = fpu::size();
         let whole = fpu::components() != 0
             && word(SW_BYTES) == MAGIC1
             && word(SW_BYTES + 16) as usize == size
-            && thread.space().read_u32(at.wrapping_add(size as u64)) == Ok(MAGIC2);
+            && thread.memory().read_u32(at.wrapping_add(size as u64)) == Ok(MAGIC2);
         if whole {
             let mut bytes = buffer(size)?;
             bytes.resize(size, 0);
-            thread.space().read(at, &mut bytes)?;
+            thread.memory().read(at, &mut bytes)?;
             registers.fpu.set_bytes(&bytes);
         } else {
             registers.fpu.set_bytes(&legacy);

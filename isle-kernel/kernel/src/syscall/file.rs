@@ -37,7 +37,7 @@ pub fn pipe2(t: &mut Thread, to: u64, flags: u64) -> Outcome {
     t.forward(nr::__NR_pipe2, [to, flags.into(), 0, 0, 0, 0])?;
     // What was written there are the proxy's descriptors.
     let mut ends = [0; 8];
-    t.space().read(to, &mut ends)?;
+    t.memory().read(to, &mut ends)?;
     let mut numbers = [0; 8];
     for ((from, number), mode) in
         ends.chunks_exact(4).zip(numbers.chunks_exact_mut(4)).zip([nr::O_RDONLY, nr::O_WRONLY])
@@ -47,7 +47,7 @@ pub fn pipe2(t: &mut Thread, to: u64, flags: u64) -> Outcome {
         let fd = t.files().open(file, 0, flags & nr::O_CLOEXEC != 0)? as u32;
         number.copy_from_slice(&fd.to_le_bytes());
     }
-    t.space().write(to, &numbers)?;
+    t.memory().write(to, &numbers)?;
     Ok(0)
 }
 
@@ -60,7 +60,7 @@ pub fn creat(t: &mut Thread, [path, mode, ..]: [u64; 6]) -> Outcome {
 pub fn open(t: &mut Thread, number: u32, a: [u64; 6], path_at: usize) -> Outcome {
     let flags = a[path_at + 1] as u32;
     let close_on_exec = flags & nr::O_CLOEXEC != 0;
-    let path = t.space().read_string(a[path_at], 4096)?;
+    let path = t.memory().read_string(a[path_at], 4096)?;
     if !t.files().has_room() {
         return Err(Errno::EMFILE.into());
     }
@@ -171,7 +171,7 @@ pub fn fstat(t: &mut Thread, a: [u64; 6]) -> Outcome {
 
 pub fn newfstatat(t: &mut Thread, a: [u64; 6]) -> Outcome {
     let text = t.files().get(a[0]).is_ok_and(|f| matches!(f.kind, Kind::Text { .. }));
-    if text && a[3] as u32 & nr::AT_EMPTY_PATH != 0 && t.space().read_string(a[1], 4096)?.is_empty() {
+    if text && a[3] as u32 & nr::AT_EMPTY_PATH != 0 && t.memory().read_string(a[1], 4096)?.is_empty() {
         return stat_of_text(t, a[2]);
     }
     t.forward(nr::__NR_newfstatat, a)
@@ -183,7 +183,7 @@ fn stat_of_text(t: &mut Thread, to: u64) -> Outcome {
     words[2] = 1; // links
     words[3] = u64::from(nr::S_IFREG | 0o444);
     words[7] = 4096; // block size
-    t.space().write_words(to, &words)?;
+    t.memory().write_words(to, &words)?;
     Ok(0)
 }
 
@@ -279,13 +279,13 @@ pub fn ioctl(t: &mut Thread, a: [u64; 6]) -> Outcome {
 
 /// readlink(2) or readlinkat(2), whose path is argument `path_at`.
 pub fn readlink(t: &mut Thread, number: u32, a: [u64; 6], path_at: usize) -> Outcome {
-    let path = t.space().read_string(a[path_at], 4096)?;
+    let path = t.memory().read_string(a[path_at], 4096)?;
     if own_name(t, &path) != Some(b"exe") {
         return t.forward(number, a);
     }
     let target = t.process.startup().path.clone();
     let room = usize::try_from(a[path_at + 2] as i32).ok().filter(|r| *r > 0).ok_or(Errno::EINVAL)?;
     let part = target.get(..room).unwrap_or(&target);
-    t.space().write(a[path_at + 1], part)?;
+    t.memory().write(a[path_at + 1], part)?;
     Ok(part.len() as u64)
 }

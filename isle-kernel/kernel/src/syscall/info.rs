@@ -44,7 +44,7 @@ pub fn uname(t: &mut Thread, to: u64) -> Outcome {
         bytes.extend(text.bytes().take(FIELD - 1));
         bytes.resize((index + 1) * FIELD, 0);
     }
-    t.space().write(to, &bytes)?;
+    t.memory().write(to, &bytes)?;
     Ok(0)
 }
 
@@ -59,7 +59,7 @@ pub fn sysinfo(t: &mut Thread, to: u64) -> Outcome {
     words[5] = all - used;
     words[10] = 1; // processes
     words[13] = 1; // unit
-    t.space().write_words(to, &words)?;
+    t.memory().write_words(to, &words)?;
     Ok(0)
 }
 
@@ -75,7 +75,7 @@ pub fn getrusage(t: &mut Thread, who: u64, to: u64) -> Outcome {
         -1 => {}
         _ => return Err(Errno::EINVAL.into()),
     }
-    t.space().write_words(to, &words)?;
+    t.memory().write_words(to, &words)?;
     Ok(0)
 }
 
@@ -100,7 +100,7 @@ pub fn prlimit64(t: &mut Thread, [pid, resource, new, old, ..]: [u64; 6]) -> Out
     let resource = resource as u32 as usize;
     let before = *t.process.limits.lock().get(resource).ok_or(Errno::EINVAL)?;
     if new != 0 {
-        let [soft, hard] = t.space().read_words(new)?;
+        let [soft, hard] = t.memory().read_words(new)?;
         if soft > hard {
             return Err(Errno::EINVAL.into());
         }
@@ -112,7 +112,7 @@ pub fn prlimit64(t: &mut Thread, [pid, resource, new, old, ..]: [u64; 6]) -> Out
         }
     }
     if old != 0 {
-        t.space().write_words(old, &before)?;
+        t.memory().write_words(old, &before)?;
     }
     Ok(0)
 }
@@ -131,7 +131,7 @@ pub fn getrandom(t: &mut Thread, to: u64, len: u64, flags: u64) -> Outcome {
         let now = (len - done).min(bytes.len() as u64);
         let Some(part) = bytes.get_mut(..now as usize) else { break };
         t.process.random.lock().fill(part);
-        match t.space().write(to.wrapping_add(done), part) {
+        match t.memory().write(to.wrapping_add(done), part) {
             Ok(()) => done += now,
             Err(_) if done > 0 => break,
             Err(errno) => return Err(errno.into()),

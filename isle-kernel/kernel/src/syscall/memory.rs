@@ -153,7 +153,7 @@ fn load(t: &mut Thread, fd: i32, start: u64, len: u64, offset: u64) -> Result<()
     while done < len {
         let mut pieces = Pieces::of(&t.task);
         let want = (len - done).min(MAX_TRANSFER);
-        let held = t.space().pieces(start + done, want, Access::Write, SEGMENTS, &mut pieces)?;
+        let held = t.memory().pieces(start + done, want, Access::Write, SEGMENTS, &mut pieces)?;
         let request = Call {
             number: call.number,
             args: [fd as u64, 1, held, offset + done, 0, 0],
@@ -255,7 +255,7 @@ pub fn mincore(t: &mut Thread, start: u64, len: u64, to: u64) -> Outcome {
             t.check_end()?;
         }
         let here = t.space().tables().lookup(start + index * PAGE_SIZE).is_some();
-        t.space().write(element(to, index, 1)?, &[here.into()])?;
+        t.memory().write(element(to, index, 1)?, &[here.into()])?;
     }
     Ok(0)
 }

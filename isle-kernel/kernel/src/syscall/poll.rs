@@ -32,14 +32,14 @@ fn wait(t: &mut Thread, list: u64, count: u64, timeout: Option<u64>) -> Outcome 
     let mut ready = 0;
     for index in 0..count {
         let at = element(list, index, 8)?;
-        let entry = t.space().read_u64(at)?;
+        let entry = t.memory().read_u64(at)?;
         let (fd, events) = (entry as i32, (entry >> 32) as u16);
         let result = match fd {
             i32::MIN..0 => 0,
             _ if t.files().get(fd as u64).is_err() => INVALID,
             _ => events & READY,
         };
-        t.space().write(at.wrapping_add(6), &result.to_le_bytes())?;
+        t.memory().write(at.wrapping_add(6), &result.to_le_bytes())?;
         ready += u64::from(result != 0);
     }
     if ready == 0 && timeout != Some(0) {

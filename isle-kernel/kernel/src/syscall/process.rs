@@ -39,7 +39,7 @@ pub fn of_self(t: &mut Thread, pid: u64) -> Outcome {
 /// getresuid(2), getresgid(2).
 pub fn ids(t: &mut Thread, a: [u64; 6], ids: [u32; 3]) -> Outcome {
     for (to, id) in a.iter().zip(ids) {
-        t.space().write(*to, &id.to_le_bytes())?;
+        t.memory().write(*to, &id.to_le_bytes())?;
     }
     Ok(0)
 }
@@ -53,11 +53,11 @@ pub fn arch_prctl(t: &mut Thread, code: u64, address: u64) -> Outcome {
         ARCH_SET_GS => user::set_gs_base(address),
         ARCH_SET_FS => user::set_fs_base(address),
         ARCH_GET_FS => {
-            t.space().write_words(address, &[user::fs_base()])?;
+            t.memory().write_words(address, &[user::fs_base()])?;
             true
         }
         ARCH_GET_GS => {
-            t.space().write_words(address, &[user::gs_base()])?;
+            t.memory().write_words(address, &[user::gs_base()])?;
             true
         }
         _ => return Err(Errno::EINVAL.into()),
@@ -79,7 +79,7 @@ pub fn prctl(t: &mut Thread, option: u64, arg: u64) -> Outcome {
             let mut name = Vec::new();
             for index in 0..NAME_LEN as u64 - 1 {
                 let mut byte = [0];
-                t.space().read(element(arg, index, 1)?, &mut byte)?;
+                t.memory().read(element(arg, index, 1)?, &mut byte)?;
                 if byte == [0] {
                     break;
                 }
@@ -91,7 +91,7 @@ pub fn prctl(t: &mut Thread, option: u64, arg: u64) -> Outcome {
         PR_GET_NAME => {
             let mut name = t.name.clone();
             name.resize(NAME_LEN, 0);
-            t.space().write(arg, &name)?;
+            t.memory().write(arg, &name)?;
             Ok(0)
         }
         _ => Err(Errno::EINVAL.into()),
@@ -104,7 +104,7 @@ pub fn sched_getaffinity(t: &mut Thread, [tid, len, to, ..]: [u64; 6]) -> Outcom
     if len % 8 != 0 || len < mask.words().len() as u64 * 8 {
         return Err(Errno::EINVAL.into());
     }
-    t.space().write_words(to, mask.words())?;
+    t.memory().write_words(to, mask.words())?;
     Ok(mask.words().len() as u64 * 8)
 }
 
@@ -115,7 +115,7 @@ pub fn sched_setaffinity(t: &mut Thread, [tid, len, from, ..]: [u64; 6]) -> Outc
     for index in 0..count.min(len.div_ceil(8)) {
         let mut bytes = [0; 8];
         let part = bytes.get_mut(..(len - index * 8).min(8) as usize).ok_or(Errno::EINVAL)?;
-        t.space().read(element(from, index, 8)?, part)?;
+        t.memory().read(element(from, index, 8)?, part)?;
         words.push(u64::from_le_bytes(bytes));
     }
     let mask = CpuMask::from_words(words.into_iter());
@@ -139,7 +139,7 @@ pub fn sched_getscheduler(t: &mut Thread, tid: u64) -> Outcome {
 pub fn sched_setscheduler(t: &mut Thread, tid: u64, policy: u64, param: u64) -> Outcome {
     let task = thread(t, tid)?;
     let policy = policy as u32 & !nr::SCHED_RESET_ON_FORK;
-    let priority = t.space().read_u32(param)?;
+    let priority = t.memory().read_u32(param)?;
     set_policy(&task, policy, priority)
 }
 
@@ -161,7 +161,7 @@ pub fn sched_getparam(t: &mut Thread, tid: u64, to: u64) -> Outcome {
         return Err(Errno::EINVAL.into());
     }
     let priority = thread(t, tid)?.policy.load(Ordering::Relaxed) as u32;
-    t.space().write(to, &priority.to_le_bytes())?;
+    t.memory().write(to, &priority.to_le_bytes())?;
     Ok(0)
 }
 
@@ -170,14 +170,14 @@ pub fn sched_setparam(t: &mut Thread, tid: u64, param: u64) -> Outcome {
         return Err(Errno::EINVAL.into());
     }
     let task = thread(t, tid)?;
-    let priority = t.space().read_u32(param)?;
+    let priority = t.memory().read_u32(param)?;
     let policy = (task.policy.load(Ordering::Relaxed) >> 32) as u32;
     set_policy(&task, policy, priority)
 }
 
 pub fn sched_rr_get_interval(t: &mut Thread, tid: u64, to: u64) -> Outcome {
     thread(t, tid)?;
-    t.space().write_words(to, &[0, sched::SLICE_NS])?;
+    t.memory().write_words(to, &[0, sched::SLICE_NS])?;
     Ok(0)
 }
 
@@ -192,10 +192,10 @@ pub fn priority_limit(policy: u64, limit: u64) -> Outcome {
 
 pub fn getcpu(t: &mut Thread, to_cpu: u64, to_node: u64) -> Outcome {
     if to_cpu != 0 {
-        t.space().write(to_cpu, &(cpu::index() as u32).to_le_bytes())?;
+        t.memory().write(to_cpu, &(cpu::index() as u32).to_le_bytes())?;
     }
     if to_node != 0 {
-        t.space().write(to_node, &[0; 4])?;
+        t.memory().write(to_node, &[0; 4])?;
     }
     Ok(0)
 }

@@ -33,7 +33,7 @@ pub fn rt_sigaction(t: &mut Thread, [signal, new, old, len, ..]: [u64; 6]) -> Ou
     let action = match new {
         0 => None,
         at => {
-            let [handler, flags, restorer, mask] = t.space().read_words(at)?;
+            let [handler, flags, restorer, mask] = t.memory().read_words(at)?;
             Some(Action { handler, flags, restorer, mask })
         }
     };
@@ -49,7 +49,7 @@ pub fn rt_sigaction(t: &mut Thread, [signal, new, old, len, ..]: [u64; 6]) -> Ou
         before
     };
     if old != 0 {
-        t.space().write_words(old, &[before.handler, before.flags, before.restorer, before.mask])?;
+        t.memory().write_words(old, &[before.handler, before.flags, before.restorer, before.mask])?;
     }
     Ok(0)
 }
@@ -58,7 +58,7 @@ pub fn rt_sigprocmask(t: &mut Thread, [how, set, old, len, ..]: [u64; 6]) -> Out
     check_len(len)?;
     let before = t.task.blocked.load(Ordering::SeqCst);
     if set != 0 {
-        let set = t.space().read_u64(set)?;
+        let set = t.memory().read_u64(set)?;
         let blocked = match how as u32 {
             0 => before | set,
             1 => before & !set,
@@ -68,7 +68,7 @@ pub fn rt_sigprocmask(t: &mut Thread, [how, set, old, len, ..]: [u64; 6]) -> Out
         signal::set_blocked(&t.task, blocked);
     }
     if old != 0 {
-        t.space().write_words(old, &[before])?;
+        t.memory().write_words(old, &[before])?;
     }
     Ok(0)
 }
@@ -79,13 +79,13 @@ pub fn rt_sigpending(t: &mut Thread, set: u64, len: u64) -> Outcome {
     }
     let pending = signal::pending(&t.task) & t.task.blocked.load(Ordering::SeqCst);
     let bytes = pending.to_le_bytes();
-    t.space().write(set, bytes.get(..len as usize).unwrap_or(&bytes))?;
+    t.memory().write(set, bytes.get(..len as usize).unwrap_or(&bytes))?;
     Ok(0)
 }
 
 pub fn rt_sigsuspend(t: &mut Thread, set: u64, len: u64) -> Outcome {
     check_len(len)?;
-    let set = t.space().read_u64(set)?;
+    let set = t.memory().read_u64(set)?;
     t.saved_mask = Some(signal::set_blocked(&t.task, set));
     pause(t)
 }
@@ -97,7 +97,7 @@ pub fn with_mask(t: &mut Thread, set: u64, len: u64, call: impl FnOnce(&mut Thre
         return call(t);
     }
     check_len(len)?;
-    let set = t.space().read_u64(set)?;
+    let set = t.memory().read_u64(set)?;
     let before = signal::set_blocked(&t.task, set);
     let result = call(t);
     if result == Err(Errno::EINTR.into()) {
@@ -117,7 +117,7 @@ pub fn pause(t: &mut Thread) -> Outcome {
 
 pub fn rt_sigtimedwait(t: &mut Thread, [set, info, timeout, len, ..]: [u64; 6]) -> Outcome {
     check_len(len)?;
-    let set = t.space().read_u64(set)? & !UNBLOCKABLE;
+    let set = t.memory().read_u64(set)? & !UNBLOCKABLE;
     let deadline = match timeout {
         0 => None,
         at => Some(monotonic_ns().saturating_add(read_timespec(t, at)?)),
@@ -128,7 +128,7 @@ pub fn rt_sigtimedwait(t: &mut Thread, [set, info, timeout, len, ..]: [u64; 6]) 
     match signal::take(&t.task, set) {
         Some(taken) => {
             if info != 0 {
-                t.space().write(info, &taken.to_bytes())?;
+                t.memory().write(info, &taken.to_bytes())?;
             }
             Ok(taken.signal.into())
         }
@@ -152,7 +152,7 @@ pub fn sigaltstack(t: &mut Thread, new: u64, old: u64) -> Outcome {
     let rsp = t.context.rsp;
     let before = deliver::stack_words(&t.alt_stack, rsp);
     if new != 0 {
-        let [start, flags, len] = t.space().read_words(new)?;
+        let [start, flags, len] = t.memory().read_words(new)?;
         if t.alt_stack.contains(rsp) && t.alt_stack.flags & SS_AUTODISARM == 0 {
             return Err(Errno::EPERM.into());
         }
@@ -165,7 +165,7 @@ pub fn sigaltstack(t: &mut Thread, new: u64, old: u64) -> Outcome {
         };
     }
     if old != 0 {
-        t.space().write_words(old, &before)?;
+        t.memory().write_words(old, &before)?;
     }
     Ok(0)
 }
@@ -227,7 +227,7 @@ fn to_thread(t: &mut Thread, tid: u64, signal: u64, info: Option<Info>) -> Outco
 
 fn read_info(t: &Thread, signal: u32, at: u64) -> Result<Info, Errno> {
     const _: () = assert!(LEN >= 40);
-    Info::from_words(signal, t.space().read_words(at)?)
+    Info::from_words(signal, t.memory().read_words(at)?)
 }
 
 pub fn rt_sigqueueinfo(t: &mut Thread, pid: u64, signal: u64, info: u64) -> Outcome {

@@ -45,12 +45,12 @@ pub fn clone3(t: &mut Thread, args: u64, len: u64) -> Outcome {
     if len < FIRST_VERSION {
         return Err(Errno::EINVAL.into());
     }
-    let [flags, _pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls] = t.space().read_words(args)?;
+    let [flags, _pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls] = t.memory().read_words(args)?;
     // What is behind must be zero where it isn't known; set_tid and cgroup aren't offered.
     for at in (FIRST_VERSION..len).step_by(8) {
         let mut rest = [0; 8];
         let part = rest.get_mut(..(len - at).min(8) as usize).ok_or(Errno::EINVAL)?;
-        t.space().read(args.wrapping_add(at), part)?;
+        t.memory().read(args.wrapping_add(at), part)?;
         if rest != [0; 8] {
             return Err(if at < 88 { Errno::EINVAL } else { Errno::E2BIG }.into());
         }
@@ -96,10 +96,10 @@ fn create(t: &mut Thread, clone: &Clone) -> Outcome {
         thread.clear_child_tid = clone.child_tid;
     }
     if has(nr::CLONE_PARENT_SETTID) {
-        t.space().write(clone.parent_tid, &tid.to_le_bytes())?;
+        t.memory().write(clone.parent_tid, &tid.to_le_bytes())?;
     }
     if has(nr::CLONE_CHILD_SETTID) {
-        t.space().write(clone.child_tid, &tid.to_le_bytes())?;
+        t.memory().write(clone.child_tid, &tid.to_le_bytes())?;
     }
     t.process.root.share();
     let task = thread.task.clone();
@@ -144,8 +144,8 @@ pub fn get_robust_list(t: &mut Thread, tid: u64, head: u64, len: u64) -> Outcome
         return Err(if t.process.thread(tid as u32).is_some() { Errno::EPERM } else { Errno::ESRCH }.into());
     }
     let list = t.robust_list;
-    t.space().write_words(len, &[ROBUST_HEAD])?;
-    t.space().write_words(head, &[list])?;
+    t.memory().write_words(len, &[ROBUST_HEAD])?;
+    t.memory().write_words(head, &[list])?;
     Ok(0)
 }
 

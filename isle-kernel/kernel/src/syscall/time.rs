@@ -14,7 +14,7 @@ pub const NS: u64 = 1_000_000_000;
 
 /// Nanoseconds of a struct timespec that the application has.
 pub fn read_timespec(t: &Thread, at: u64) -> Result<u64, Errno> {
-    let [seconds, ns] = t.space().read_words(at)?;
+    let [seconds, ns] = t.memory().read_words(at)?;
     if seconds > i64::MAX as u64 || ns >= NS {
         return Err(Errno::EINVAL);
     }
@@ -54,14 +54,14 @@ fn cpu_clock(t: &Thread, clock: i32) -> Result<u64, Errno> {
 
 pub fn clock_gettime(t: &mut Thread, clock: u64, to: u64) -> Outcome {
     let ns = now(t, clock)?;
-    t.space().write_words(to, &[ns / NS, ns % NS])?;
+    t.memory().write_words(to, &[ns / NS, ns % NS])?;
     Ok(0)
 }
 
 pub fn clock_getres(t: &mut Thread, clock: u64, to: u64) -> Outcome {
     now(t, clock)?;
     if to != 0 {
-        t.space().write_words(to, &[0, 1])?;
+        t.memory().write_words(to, &[0, 1])?;
     }
     Ok(0)
 }
@@ -69,10 +69,10 @@ pub fn clock_getres(t: &mut Thread, clock: u64, to: u64) -> Outcome {
 pub fn gettimeofday(t: &mut Thread, to: u64, zone: u64) -> Outcome {
     if to != 0 {
         let ns = realtime_ns();
-        t.space().write_words(to, &[ns / NS, ns % NS / 1000])?;
+        t.memory().write_words(to, &[ns / NS, ns % NS / 1000])?;
     }
     if zone != 0 {
-        t.space().write_words(zone, &[0])?;
+        t.memory().write_words(zone, &[0])?;
     }
     Ok(0)
 }
@@ -80,7 +80,7 @@ pub fn gettimeofday(t: &mut Thread, to: u64, zone: u64) -> Outcome {
 pub fn time(t: &mut Thread, to: u64) -> Outcome {
     let seconds = realtime_ns() / NS;
     if to != 0 {
-        t.space().write_words(to, &[seconds])?;
+        t.memory().write_words(to, &[seconds])?;
     }
     Ok(seconds)
 }
@@ -89,7 +89,7 @@ pub fn times(t: &mut Thread, to: u64) -> Outcome {
     let ticks = |ns: u64| ns / (NS / CLOCK_TICKS);
     if to != 0 {
         let user = ticks(t.process.run_ns());
-        t.space().write_words(to, &[user, 0, 0, 0])?;
+        t.memory().write_words(to, &[user, 0, 0, 0])?;
     }
     Ok(ticks(monotonic_ns()))
 }
@@ -119,7 +119,7 @@ fn sleep_until(t: &mut Thread, deadline: u64, rest: Option<u64>) -> Outcome {
     }
     if let Some(rest) = rest.filter(|r| *r != 0) {
         let left = deadline.saturating_sub(monotonic_ns());
-        t.space().write_words(rest, &[left / NS, left % NS])?;
+        t.memory().write_words(rest, &[left / NS, left % NS])?;
     }
     t.check_end()?;
     Err(Errno::EINTR.into())

@@ -15,7 +15,7 @@ const US: u64 = 1_000_000;
 
 /// Nanoseconds of a struct timeval.
 fn read_timeval(t: &Thread, at: u64) -> Result<u64, Errno> {
-    let [seconds, us] = t.space().read_words(at)?;
+    let [seconds, us] = t.memory().read_words(at)?;
     if seconds > i64::MAX as u64 || us >= US {
         return Err(Errno::EINVAL);
     }
@@ -26,7 +26,7 @@ fn write_itimerval(t: &Thread, to: u64, (left, interval): (u64, u64)) -> Result<
     // What is left is rounded up: 0 would say that the timer is disarmed.
     let us = |ns: u64| [ns.div_ceil(1000) / US, ns.div_ceil(1000) % US];
     let ([a, b], [c, d]) = (us(interval), us(left));
-    t.space().write_words(to, &[a, b, c, d])
+    t.memory().write_words(to, &[a, b, c, d])
 }
 
 pub fn getitimer(t: &mut Thread, which: u64, to: u64) -> Outcome {
@@ -97,7 +97,7 @@ pub fn timer_create(t: &mut Thread, clock_id: u64, event: u64, to: u64) -> Outco
         notify.unwrap_or(Notify::Signal { signal: SIGALRM, value: id.into(), thread: None })
     })?;
     drop(timers);
-    let written = t.space().write(to, &id.to_le_bytes());
+    let written = t.memory().write(to, &id.to_le_bytes());
     if let Err(errno) = written {
         // It was made just now.
         let _ = t.process.timers.lock().delete(id.into());
@@ -107,7 +107,7 @@ pub fn timer_create(t: &mut Thread, clock_id: u64, event: u64, to: u64) -> Outco
 }
 
 fn write_itimerspec(t: &Thread, to: u64, (left, interval): (u64, u64)) -> Result<(), Errno> {
-    t.space().write_words(to, &[interval / NS, interval % NS, left / NS, left % NS])
+    t.memory().write_words(to, &[interval / NS, interval % NS, left / NS, left % NS])
 }
 
 pub fn timer_settime(t: &mut Thread, [id, flags, new, old, ..]: [u64; 6]) -> Outcome {

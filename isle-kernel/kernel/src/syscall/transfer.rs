@@ -89,7 +89,7 @@ fn buffers(t: &mut Thread, list: u64, count: u64) -> Result<Vec<Buffer>, Errno> 
     }
     let mut all = Vec::new();
     for index in 0..count {
-        let [address, len] = t.space().read_words(element(list, index, 16)?)?;
+        let [address, len] = t.memory().read_words(element(list, index, 16)?)?;
         if len > i64::MAX as u64 {
             return Err(Errno::EINVAL);
         }
@@ -173,7 +173,7 @@ impl Transfer {
             if want == 0 {
                 break;
             }
-            match address.and_then(|a| t.space().pieces(a, want, self.access, SEGMENTS, pieces)) {
+            match address.and_then(|a| t.memory().pieces(a, want, self.access, SEGMENTS, pieces)) {
                 Ok(got) => {
                     held += got;
                     if got < want {
@@ -213,7 +213,7 @@ fn read_text(t: &mut Thread, file: &File, buffers: &[Buffer]) -> Outcome {
         let rest = text.get(position.load(Ordering::Relaxed)..).unwrap_or(&[]);
         let len = usize::try_from(buffer.len).unwrap_or(usize::MAX).min(rest.len());
         let now = rest.get(..len).unwrap_or(&[]);
-        t.space().write(buffer.address, now)?;
+        t.memory().write(buffer.address, now)?;
         position.fetch_add(now.len(), Ordering::Relaxed);
         done += now.len() as u64;
     }
