@@ -177,8 +177,6 @@ pub const CALLS: &[Call] = &[
     call(40, "sendfile", &[Fd, Fd, InOutStruct(8), Scalar]),
     opens(call(41, "socket", &[Scalar, Scalar, Scalar])),
     call(42, "connect", &[Fd, In(2), Scalar]),
-    call(44, "sendto", &[Fd, In(2), Scalar, Scalar, In(5), Scalar]),
-    measures(call(45, "recvfrom", &[Fd, Out(2), Scalar, Scalar, OutSized(5), Length])),
     call(48, "shutdown", &[Fd, Scalar]),
     call(49, "bind", &[Fd, In(2), Scalar]),
     call(50, "listen", &[Fd, Scalar]),

@@ -12,7 +12,7 @@
 //! | [`mem`] | application memory |
 //! | [`syscall`] | the system calls |
 //! | [`link`](mod@link), [`offload`] | system calls that the proxy makes |
-//! | [`fd`], `texts`, [`random`] | what an application has besides memory |
+//! | [`fd`], [`kept`], `texts`, [`random`] | what an application has besides memory |
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
@@ -23,6 +23,7 @@ pub mod elf;
 pub mod errno;
 pub mod fd;
 pub mod futex;
+pub mod kept;
 pub mod link;
 pub mod load;
 mod logger;

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use crate::errno::{Errno, Fail};
+use crate::fd::{Closing, File};
 use crate::mem::access::Pieces;
 use crate::sched::{self, By, Task, Woken};
 use alloc::collections::VecDeque;
@@ -27,6 +28,8 @@ pub struct Call {
     pub pieces: Pieces,
     /// Less of a buffer is there than was asked for.
     pub is_short: bool,
+    /// The files that it works on, so that nobody closes them meanwhile.
+    pub files: [Option<Arc<File>>; 2],
 }
 
 /// One application's link.
@@ -35,6 +38,8 @@ pub struct Link {
     app: &'static App,
     channel: &'static Channel,
     generation: u32,
+    /// What the proxy is to close.
+    pub closing: Arc<Closing>,
     /// Requests that are in use or that the proxy may still be working on, one bit each.
     busy: Mutex<u64>,
     /// Threads that wait for a free request.
@@ -45,7 +50,8 @@ impl Link {
     /// The link of a new application, whose channel the module has cleared.
     pub fn new(shared: Shared, slot: usize, generation: u32) -> Option<Self> {
         let (app, channel) = (shared.apps.get(slot)?, shared.channels.get(slot)?);
-        Some(Self { slot, app, channel, generation, busy: Mutex::new(0), waiting: Mutex::new(VecDeque::new()) })
+        let (closing, busy) = (Arc::default(), Mutex::new(0));
+        Some(Self { slot, app, channel, generation, closing, busy, waiting: Mutex::new(VecDeque::new()) })
     }
 
     /// The slot, and the generation of its order.

@@ -3,7 +3,7 @@
 //! An application: what its threads share.
 
 use crate::errno::End;
-use crate::fd::Files;
+use crate::fd::{File, Files};
 use crate::futex::Futexes;
 use crate::link::Link;
 use crate::mem::space::Space;
@@ -11,14 +11,15 @@ use crate::random::Random;
 use crate::sched::Task;
 use crate::signal::Signals;
 use crate::startup::Startup;
-use crate::syscall::{default_limits, Limits};
+use crate::syscall::{Limits, Settings};
 use crate::timers::Timers;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use hermit_plat::time;
 use hermit_plat::tlb::Root;
+use linux_raw_sys::general as nr;
 use spin::{Mutex, Once};
 
 /// Threads of a process, at most.
@@ -26,6 +27,15 @@ const MAX_THREADS: usize = 16384;
 
 /// Set in [`Process::ending`] once it is known how it ends.
 const ENDS: u64 = 1 << 32;
+
+/// Where a process is in the file system: what fork(2) copies and threads share.
+#[derive(Clone, Debug, Default)]
+pub struct Fs {
+    /// The working directory; `None`: that of the proxy.
+    pub cwd: Option<Arc<File>>,
+    /// umask(2). The proxy's own is 0.
+    pub umask: u32,
+}
 
 /// An application. Locks are taken in the order in which they stand here.
 pub struct Process {
@@ -42,10 +52,15 @@ pub struct Process {
     pub futexes: Futexes,
     pub space: Mutex<Space>,
     pub files: Mutex<Files>,
+    pub fs: Mutex<Fs>,
     pub timers: Mutex<Timers>,
     pub random: Mutex<Random>,
     /// setrlimit(2).
     pub limits: Mutex<Limits>,
+    /// prctl(2).
+    pub settings: Mutex<Settings>,
+    /// setpriority(2).
+    pub nice: AtomicI32,
     /// CLOCK_MONOTONIC at its start.
     pub started_ns: u64,
     /// Ticks that threads have run which are gone.
@@ -58,6 +73,8 @@ impl Process {
         let space = Space::new()?;
         Some(Arc::new(Self {
             root: space.tables().root().clone(),
+            files: Mutex::new(Files::standard(&link.closing)),
+            fs: Mutex::new(Fs::default()),
             link,
             startup: Once::new(),
             ending: AtomicU64::new(0),
@@ -67,10 +84,11 @@ impl Process {
             threads: Mutex::new(BTreeMap::new()),
             futexes: Futexes::default(),
             space: Mutex::new(space),
-            files: Mutex::new(Files::default()),
             timers: Mutex::new(Timers::default()),
             random: Mutex::new(Random::new(&[0; 16])),
-            limits: Mutex::new(default_limits()),
+            limits: Mutex::new(Limits::default()),
+            settings: Mutex::new(Settings::default()),
+            nice: AtomicI32::new(0),
             started_ns: time::monotonic_ns(),
             gone_ns: AtomicU64::new(0),
         }))
@@ -88,6 +106,9 @@ impl Process {
     /// Remembers what the proxy said.
     pub fn set_startup(&self, startup: Startup) {
         *self.random.lock() = Random::new(&startup.random);
+        *self.limits.lock() = startup.limits;
+        self.files.lock().set_limit(startup.limits[nr::RLIMIT_NOFILE as usize][0]);
+        self.fs.lock().umask = startup.umask & 0o777;
         self.startup.call_once(|| startup);
     }
 

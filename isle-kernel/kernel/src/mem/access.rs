@@ -40,7 +40,8 @@ impl Pieces {
         Self { list: Vec::from([piece]), pinner: None }
     }
 
-    fn add(&mut self, piece: Piece) {
+    /// Appends one.
+    pub fn add(&mut self, piece: Piece) {
         if let Some(pinner) = self.pinner {
             frames::shared().lock().pin(pinner, piece.offset, piece.len);
         }

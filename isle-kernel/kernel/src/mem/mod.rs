@@ -9,6 +9,7 @@
 //! | `space.rs` | both together with the page tables: faults, mapping, unmapping |
 //! | `access.rs` | the kernel's own access to an application's memory |
 //! | `user.rs` | the same for a thread's system calls |
+//! | `scratch.rs` | memory of the kernel's own that the proxy can reach |
 //!
 //! An application's addresses, from low to high: the program (`0x400000`, or `0x5555…` if position independent),
 //! its heap right behind it, mappings growing downwards from below the stack, the stack, clock page and vDSO.
@@ -16,6 +17,7 @@
 pub mod access;
 pub mod areas;
 pub mod frames;
+pub mod scratch;
 pub mod space;
 pub mod user;
 

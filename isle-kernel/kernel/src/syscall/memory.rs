@@ -4,7 +4,6 @@
 
 use super::{nr, Outcome};
 use crate::errno::{Errno, Fail};
-use crate::fd::Kind as FileKind;
 use crate::link::Call;
 use crate::mem::access::{element, Pieces};
 use crate::mem::areas::{Area, Kind};
@@ -98,10 +97,7 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
 }
 
 fn remote_file(t: &Thread, fd: u64) -> Result<i32, Errno> {
-    match t.files().get(fd)?.kind {
-        FileKind::Remote(fd) => Ok(fd),
-        FileKind::Text { .. } => Err(Errno::ENODEV),
-    }
+    t.files().get(fd)?.remote_fd().ok_or(Errno::ENODEV)
 }
 
 /// Where a mapping goes.
