@@ -59,7 +59,7 @@ fn policy(t: &Thread, mode: u64, at: u64, count: u64) -> Result<Policy, Errno> {
         // Without nodes: local.
         MPOL_PREFERRED => nodes & !NODE_0 == 0,
         // Of those that aren't there none counts, but one must be.
-        1..=LAST_MODE => nodes & NODE_0 != 0,
+        2..=LAST_MODE => nodes & NODE_0 != 0,
         _ => false,
     };
     fits.then_some(Policy { mode, has_node: nodes & NODE_0 != 0 }).ok_or(Errno::EINVAL)

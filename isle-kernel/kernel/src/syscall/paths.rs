@@ -55,13 +55,10 @@ pub fn look(t: &Thread, directory: Option<u64>, address: u64) -> Result<Looked, 
 
 fn look_at(t: &Thread, directory: Option<u64>, path: Vec<u8>, cwd: Option<&Arc<File>>) -> Result<Looked, Errno> {
     let given = Given::Text(path.len() as u64);
+    let is_relative = !path.is_empty() && !path.starts_with(b"/");
+    let below = |cwd: i32| Own::Elsewhere(join(format!("/proc/self/fd/{cwd}").as_bytes(), &path));
     let own = match find(t, directory, &path) {
-        None if directory.is_none() && !path.is_empty() && !path.starts_with(b"/") => {
-            match cwd.and_then(|c| c.remote_fd()) {
-                Some(cwd) => Some(Own::Elsewhere(join(format!("/proc/self/fd/{cwd}").as_bytes(), &path))),
-                None => None,
-            }
-        }
+        None if directory.is_none() && is_relative => cwd.and_then(|c| c.remote_fd()).map(below),
         found => found,
     };
     match own {

@@ -146,7 +146,7 @@ fn set_name(t: &mut Thread, at: u64) -> Outcome {
 const ATTR_LEN: u64 = 48;
 
 pub fn sched_getattr(t: &mut Thread, [tid, to, len, flags, ..]: [u64; 6]) -> Outcome {
-    if to == 0 || len < ATTR_LEN || len > 4096 || flags != 0 || (tid as i32) < 0 {
+    if to == 0 || !(ATTR_LEN..=4096).contains(&len) || flags != 0 || (tid as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
     let task = match tid as u32 {

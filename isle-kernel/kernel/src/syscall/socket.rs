@@ -49,8 +49,7 @@ pub fn socketpair(t: &mut Thread, a: [u64; 6]) -> Outcome {
 /// A name that the application has, as the proxy is to see it: a relative path begins at the working directory.
 pub fn read_name(t: &Thread, at: u64, len: u64) -> Result<Vec<u8>, Errno> {
     let len = usize::try_from(len as i32).ok().filter(|l| *l <= NAME_MAX).ok_or(Errno::EINVAL)?;
-    let mut name = Vec::new();
-    name.resize(len, 0);
+    let mut name = alloc::vec![0; len];
     t.memory().read(at, &mut name)?;
     let cwd = t.process.fs.lock().cwd.clone();
     let (Some(cwd), Some(first)) = (cwd.and_then(|c| c.remote_fd()), name.get(FAMILY_LEN)) else { return Ok(name) };
