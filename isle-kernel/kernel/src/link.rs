@@ -11,7 +11,7 @@ use crate::mem::access::Pieces;
 use crate::sched::{self, By, Task, Woken};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use hermit_plat::abi::app::App;
 use hermit_plat::abi::channel::{state, Channel, Request, SEGMENTS};
 use hermit_plat::shared::Shared;
@@ -37,15 +37,22 @@ pub struct Link {
     generation: u32,
     /// Requests that are in use or that the proxy may still be working on, one bit each.
     busy: Mutex<u64>,
+    /// Nobody answers any more.
+    is_abandoned: AtomicBool,
     /// Threads that wait for a free request.
     waiting: Mutex<VecDeque<Arc<Task>>>,
 }
 
 impl Link {
+    /// Linux wants the application to end: its proxy answers no more.
+    pub fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::SeqCst);
+    }
+
     /// The link of a new application, whose channel the module has cleared.
     pub fn new(shared: Shared, slot: usize, generation: u32) -> Option<Self> {
         let (app, channel) = (shared.apps.get(slot)?, shared.channels.get(slot)?);
-        Some(Self { slot, app, channel, generation, busy: Mutex::new(0), waiting: Mutex::new(VecDeque::new()) })
+        Some(Self { slot, app, channel, generation, busy: Mutex::new(0), is_abandoned: AtomicBool::new(false), waiting: Mutex::new(VecDeque::new()) })
     }
 
     /// The slot, and the generation of its order.
@@ -55,6 +62,15 @@ impl Link {
 
     /// Has the proxy make a call and waits for its result.
     pub fn call(&self, me: &Arc<Task>, call: &Call) -> Result<i64, Fail> {
+        self.call_by(me, call, By::Signals)
+    }
+
+    /// As [`call`](Self::call), for what signals have to wait for.
+    pub fn call_patiently(&self, me: &Arc<Task>, call: &Call) -> Result<i64, Fail> {
+        self.call_by(me, call, By::End)
+    }
+
+    fn call_by(&self, me: &Arc<Task>, call: &Call, by: By) -> Result<i64, Fail> {
         let (index, request) = self.take_request(me)?;
         fill(request, call);
         request.tid.store(me.process.tid_of(me), Ordering::Relaxed);
@@ -69,7 +85,7 @@ impl Link {
             let word = u32::try_from(cpu).unwrap_or(0).wrapping_add(1);
             request.sleeping.store(word, Ordering::SeqCst);
         };
-        let mut woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, By::Signals);
+        let mut woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, by);
         let cancelled = woken == Woken::Interrupted && me.process.ending().is_none();
         if cancelled {
             request.cancel.store(1, Ordering::SeqCst);
