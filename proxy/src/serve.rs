@@ -77,6 +77,7 @@ impl<D: Door> Server<D> {
             this.complete(slot, result);
         });
         sys::allow_interruption();
+        sys::child::keep_ended();
         let mut policy = Policy::default();
         let mut spare = Vec::new();
         loop {
