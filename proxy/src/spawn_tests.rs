@@ -138,6 +138,8 @@ fn a_child_has_the_listed_descriptors_and_no_others() {
     let files: Vec<File> = (0..6).map(|i| File::create(directory.0.join(i.to_string())).unwrap()).collect();
     let fds: Vec<i32> = files.iter().map(|file| world.owns(file)).collect();
     let cwd = File::open("/").unwrap();
+    // Of the proxy, and not closed by execve(2) itself.
+    let _others = [(); 5].map(|()| rustix::pipe::pipe().unwrap());
     let [a, b, c, d, ..] = fds[..] else { panic!() };
     for pairs in [
         vec![],

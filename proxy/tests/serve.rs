@@ -244,6 +244,16 @@ fn waiting_for_a_child_can_be_interrupted_and_begun_again() {
 }
 
 #[test]
+fn children_can_be_waited_for_if_sigchld_was_ignored() {
+    let test = "waiting_for_a_child_can_be_interrupted_and_begun_again";
+    let mut command = std::process::Command::new("env");
+    command.arg("--ignore-signal=CHLD").arg(std::env::current_exe().unwrap()).args(["--exact", test]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
 fn it_ends_while_calls_wait() {
     let (reader, _writer) = pipe().unwrap();
     let world = World::new(&[reader.as_fd()]);
