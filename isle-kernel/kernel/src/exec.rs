@@ -13,7 +13,6 @@ use crate::link::Call;
 use crate::mem::scratch::Scratch;
 use crate::sched::Registers;
 use crate::signal;
-use crate::startup::Startup;
 use crate::thread::{AltStack, Thread};
 use crate::{load, mapped};
 use alloc::string::String;

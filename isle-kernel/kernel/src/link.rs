@@ -70,6 +70,11 @@ impl Link {
         self.call_by(me, call, By::End)
     }
 
+    /// Has the proxy make a call that has to be made although the process ends.
+    pub fn call_to_the_end(&self, me: &Arc<Task>, call: &Call) -> Result<i64, Fail> {
+        self.call_by(me, call, By::End)
+    }
+
     fn call_by(&self, me: &Arc<Task>, call: &Call, by: By) -> Result<i64, Fail> {
         let (index, request) = self.take_request(me)?;
         fill(request, call);

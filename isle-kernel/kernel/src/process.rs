@@ -137,7 +137,7 @@ impl Process {
             family: self.family.clone(),
             kin: Kin::of_child(self, fork.exit_signal, fork.lender),
             number,
-            startup: Once::initialized(Startup { pid: number, ppid: self.pid(), random, ..(*self.program()).clone() }),
+            startup: Once::initialized(self.program().of_child(number, self.pid(), random)),
             executed: Mutex::new(None),
             ending: AtomicU64::new(0),
             last_status: AtomicU32::new(0),

@@ -214,6 +214,7 @@ impl Machine {
             Ok(context) => thread.context = context,
             Err(end) => {
                 process.remove(&thread.task);
+                process.family.remove(&process, end);
                 return Err(end);
             }
         }
@@ -449,6 +450,7 @@ fn shared_mappings_are_written_back() {
 /// What a thread does at its end.
 fn end(p: Box<Thread>) {
     p.process.remove(&p.task);
+    p.process.family.remove(&p.process, End(0));
 }
 
 #[test]
@@ -520,7 +522,7 @@ fn every_number_with_any_argument_is_harmless() {
         nr::__NR_ppoll,
     ];
     // No CPU would ever run the new thread.
-    let begins = [nr::__NR_clone, nr::__NR_clone3];
+    let begins = [nr::__NR_clone, nr::__NR_clone3, nr::__NR_fork, nr::__NR_vfork];
     let sleeps = [nr::__NR_nanosleep, nr::__NR_clock_nanosleep];
     machine.proxy.script().answer = Some(3);
     let value = prop_oneof![

@@ -106,6 +106,11 @@ impl Startup {
         Some(Self { strings, arg_count, env_count, path, exe_fd, exe_size, ..self.identity() })
     }
 
+    /// The same for a child process.
+    pub fn of_child(&self, pid: u32, ppid: u32, random: [u8; 16]) -> Self {
+        Self { pid, ppid, random, ..self.clone() }
+    }
+
     /// The same without a program.
     fn identity(&self) -> Self {
         let Self { pid, ppid, uid, euid, gid, egid, random, .. } = *self;

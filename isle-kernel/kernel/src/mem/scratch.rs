@@ -23,8 +23,8 @@ impl Scratch {
     /// Takes so many bytes, or more.
     pub fn take(len: u64) -> Result<Self, Errno> {
         let taken = match len {
-            ..=PAGE_SIZE => frames::take_small(1),
-            ..=Self::MAX => frames::take_large(Wanted::Anywhere),
+            0..=PAGE_SIZE => frames::take_small(1),
+            len if len <= Self::MAX => frames::take_large(Wanted::Anywhere),
             _ => return Err(Errno::E2BIG),
         };
         let taken = taken.ok_or(Errno::ENOMEM)?;

@@ -5,12 +5,15 @@
 use super::time::read_timespec;
 use super::Outcome;
 use crate::errno::Errno;
+use crate::process::Process;
 use crate::sched::{self, Woken};
 use crate::signal::deliver::{self, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK};
 use crate::signal::info::{code, LEN};
 use crate::signal::number::{LAST, SIGSEGV};
 use crate::signal::{self, Action, Fate, Info, UNBLOCKABLE};
 use crate::thread::{AltStack, Ended, Thread};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use hermit_plat::time::monotonic_ns;
 

@@ -36,7 +36,7 @@ const FOR_PROCESS: u64 = (nr::CLONE_VM
     | nr::CLONE_DETACHED
     | nr::CLONE_UNTRACED
     | nr::CLONE_IO) as u64
-    | nr::CLONE_CLEAR_SIGHAND as u64;
+    | nr::CLONE_CLEAR_SIGHAND;
 
 /// Arguments of clone3(2).
 #[derive(Default)]
@@ -174,7 +174,7 @@ fn create_process(t: &mut Thread, clone: &Clone, context: Context, registers: Re
     let child = t.process.fork(Fork {
         memory,
         shares_files: has(nr::CLONE_FILES),
-        resets_handlers: clone.flags & nr::CLONE_CLEAR_SIGHAND as u64 != 0,
+        resets_handlers: clone.flags & nr::CLONE_CLEAR_SIGHAND != 0,
         exit_signal: clone.exit_signal,
         lender: has(nr::CLONE_VFORK).then(|| t.task.clone()),
     })?;
