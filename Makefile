@@ -57,7 +57,8 @@ test: build build-debug ## Run every test; the last line is the count
 bench: build ## Compare Linux and an isle: target/bench/report.html. METHODS RUNS NOISE
 	@ci/bench.sh
 
-soak: build ## Tests that take long: machines of all shapes, an hour of clocks, wild calls (2 h)
+soak: build ## Tests that take long: machines of all shapes, an hour of clocks, wild calls, larger programs (3 h)
+	@ci/deps.sh ci/packages-soak
 	@$(vm) test $$(ci/soak.sh)
 
 check: ## Formatting and clippy, warnings denied
