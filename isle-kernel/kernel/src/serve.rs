@@ -100,13 +100,14 @@ fn has_news(app: &App) -> bool {
 /// True if there is something for [`look_at_orders`].
 pub fn has_orders() -> bool {
     slot().is_some_and(|(shared, _, app)| {
-        has_to_stop(shared) || new_order(app).is_some() || (has_news(app) && !is_ending())
+        has_to_stop(shared) || new_order(app).is_some() || (has_news(app) && !is_settled(app))
     })
 }
 
-/// True if the application of this CPU's slot has been told to end.
-fn is_ending() -> bool {
-    process().is_none_or(|p| p.ending().is_some())
+/// True if the application of this CPU's slot ends, and has been told by what order.
+fn is_settled(app: &App) -> bool {
+    let is_killed = app::value(app.order.load(Ordering::Acquire)) == app::order::KILL;
+    process().is_none_or(|p| p.ending().is_some() && (!is_killed || p.link.is_abandoned()))
 }
 
 fn process() -> Option<Arc<Process>> {
@@ -134,6 +135,7 @@ fn tell(process: &Process, app: &App) {
     let (_, generation) = process.link.slot();
     if app.order.load(Ordering::Acquire) != app::word(generation, app::order::RUN) {
         process.end(End::signal(SIGKILL));
+        process.link.abandon();
     }
     let mut signals = app.signals.swap(0, Ordering::AcqRel);
     while signals != 0 {
