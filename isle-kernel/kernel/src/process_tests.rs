@@ -22,6 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use zerocopy::IntoBytes;
 
+#[path = "link_tests.rs"]
+mod link;
+
 const GENERATION: u32 = 5;
 /// Where the tests have their data.
 const DATA: u64 = 0x1000_0000;
@@ -199,6 +202,14 @@ impl Machine {
         let shared = for_test();
         shared.apps[0].order.store(app::word(GENERATION, order::RUN), Ordering::Relaxed);
         Self { shared, proxy: Proxy::start(shared, program), _world: world }
+    }
+
+    /// As if the proxy had answered all that it was asked.
+    fn reset(&self) {
+        self.proxy.script().hang = None;
+        for request in &self.shared.channels[0].requests {
+            request.state.store(state::FREE, Ordering::SeqCst);
+        }
     }
 
     fn link(&self) -> Link {
@@ -480,10 +491,7 @@ fn orders_and_signals_end_a_waiting_application() {
         assert_eq!(after, before);
         frames::shared().lock().release(Pinner::Slot(0));
         assert_eq!(frames::shared().lock().used(), before);
-        machine.proxy.script().hang = None;
-        for request in &machine.shared.channels[0].requests {
-            request.state.store(state::FREE, Ordering::SeqCst);
-        }
+        machine.reset();
     }
 }
 

@@ -109,13 +109,14 @@ fn has_news(app: &App) -> bool {
 /// True if there is something for [`look_at_orders`].
 pub fn has_orders() -> bool {
     slot().is_some_and(|(shared, _, app)| {
-        has_to_stop(shared) || new_order(app).is_some() || (has_news(app) && !is_ending())
+        has_to_stop(shared) || new_order(app).is_some() || (has_news(app) && !is_settled(app))
     })
 }
 
-/// True if the application of this CPU's slot has been told to end.
-fn is_ending() -> bool {
-    application().is_none_or(|application| application.family.is_ending())
+/// True if the application of this CPU's slot ends, and has been told by what order.
+fn is_settled(app: &App) -> bool {
+    let is_killed = app::value(app.order.load(Ordering::Acquire)) == app::order::KILL;
+    application().is_none_or(|a| a.family.is_ending() && (!is_killed || a.link.is_abandoned()))
 }
 
 fn application() -> Option<Application> {
@@ -142,8 +143,8 @@ pub fn look_at_orders() {
 fn tell(application: &Application, app: &App) {
     let (_, generation) = application.link.slot();
     if app.order.load(Ordering::Acquire) != app::word(generation, app::order::RUN) {
-        application.link.abandon();
         application.family.end(End::signal(SIGKILL));
+        application.link.abandon();
     }
     let mut signals = app.signals.swap(0, Ordering::AcqRel);
     while signals != 0 {

@@ -480,14 +480,27 @@ pub fn wait_patiently(me: &Arc<Task>, ready: &dyn Fn() -> bool) -> Woken {
 }
 
 /// What may interrupt a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
     Signals,
     /// Nothing but the end of the process.
     End,
+    /// Not even that, but this; who sets it wakes the thread.
+    Flag(&'a AtomicBool),
 }
 
-fn wait_for(me: &Arc<Task>, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Woken {
+impl By<'_> {
+    fn interrupts(self, me: &Task) -> bool {
+        match self {
+            By::Signals => me.is_interrupted(),
+            By::End => me.has_to_leave(),
+            By::Flag(flag) => flag.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// As [`wait`], interrupted by what the caller says.
+pub fn wait_for(me: &Arc<Task>, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Woken {
     loop {
         if let Some(woken) = look(me, deadline, by, ready) {
             return woken;
@@ -517,7 +530,7 @@ fn wait_for(me: &Arc<Task>, deadline: Option<u64>, by: By, ready: &dyn Fn() -> b
 fn look(me: &Task, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Option<Woken> {
     if ready() {
         Some(Woken::Ready)
-    } else if by == By::Signals && me.is_interrupted() || by == By::End && me.has_to_leave() {
+    } else if by.interrupts(me) {
         Some(Woken::Interrupted)
     } else if deadline.is_some_and(|at| time::monotonic_ns() >= at) {
         Some(Woken::TimedOut)
