@@ -21,7 +21,7 @@ export RUSTC ?= $(firstword $(wildcard /usr/bin/rustc) rustc)
 export RUSTDOC ?= $(firstword $(wildcard $(dir $(RUSTC))rustdoc) rustdoc)
 
 vm_variables = VCPUS="$(VCPUS)" NODES="$(NODES)" MEM="$(MEM)" APIC="$(APIC)" KERNEL="$(KERNEL)" APPEND="$(APPEND)" \
-	TIMEOUT="$(TIMEOUT)" SHARE="$(SHARE)" ISLE="$(ISLE)" CPUS="$(CPUS)" ARGS='$(subst ','\'',$(ARGS))'
+	TIMEOUT="$(TIMEOUT)" SHARE="$(SHARE)" ROOT="$(ROOT)" ISLE="$(ISLE)" CPUS="$(CPUS)" ARGS='$(subst ','\'',$(ARGS))'
 kernel_wanted = $(or $(KERNEL),normal)
 vm = build/hermit-vm --qemu "$$(ci/qemu.sh)"
 tests = $(sort $(wildcard ci/tests/*.sh))
@@ -39,15 +39,15 @@ endif
 ##@ For users
 .PHONY: run exec qemu test bench soak check clean help build
 
-run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM TIMEOUT
+run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM ROOT TIMEOUT
 	@$(call with_status,$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables))
 
-exec: build ## Run SCRIPT as root in the VM, with SHARE mounted at /host
+exec: build ## Run SCRIPT as root in the VM, with SHARE mounted at /host. ROOT=dir: the guest's root
 	@$(call with_status,$(vm) exec SCRIPT="$(SCRIPT)" $(vm_variables))
 
 qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 	@$(vm) shell VCPUS="$(or $(VCPUS),10)" NODES="$(or $(NODES),2)" MEM="$(or $(MEM),8G)" \
-		APIC="$(APIC)" KERNEL="$(KERNEL)" APPEND="$(APPEND)" SHARE="$(SHARE)"
+		APIC="$(APIC)" KERNEL="$(KERNEL)" APPEND="$(APPEND)" SHARE="$(SHARE)" ROOT="$(ROOT)"
 
 ##@ For developers
 test: build build-debug ## Run every test; the last line is the count
@@ -57,7 +57,8 @@ test: build build-debug ## Run every test; the last line is the count
 bench: build ## Compare Linux and an isle: target/bench/report.html. METHODS RUNS NOISE
 	@ci/bench.sh
 
-soak: build ## Tests that take long: machines of all shapes, an hour of clocks, wild calls (2 h)
+soak: build ## Tests that take long: machines of all shapes, an hour of clocks, wild calls, larger programs (3 h)
+	@ci/deps.sh ci/packages-soak
 	@$(vm) test $$(ci/soak.sh)
 
 check: ## Formatting and clippy, warnings denied

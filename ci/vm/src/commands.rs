@@ -25,7 +25,7 @@ hermit-vm [--root DIR] [--qemu PROGRAM] COMMAND
   test [--crate DIR]… SCRIPT…        run test scripts and crates' tests; count results
   warnings LOG…                      list what is wrong in kernel logs; fail if there is any
 
-run, exec and shell also take VCPUS, NODES, MEM, APIC, KERNEL, TIMEOUT, APPEND and METHOD.";
+run, exec and shell also take ROOT, VCPUS, NODES, MEM, APIC, KERNEL, TIMEOUT, APPEND and METHOD.";
 
 pub fn main() -> Result<u8> {
     use lexopt::prelude::*;
@@ -71,14 +71,22 @@ pub fn main() -> Result<u8> {
 fn run(setup: &Setup, variables: Variables) -> Result<u8> {
     let app = variables.app.clone().context("APP is not set: name the program to run")?;
     ensure!(app.is_file(), "APP={}: there is no such file", app.display());
-    let inside = format!("/app/{}", file_name(&app)?);
-    let mut argv = vec!["/usr/bin/proxy".to_string(), inside.clone()];
+    let root = variables.root()?;
+    let (inside, programs) = match root.as_ref().and_then(|root| root.inside(&app)) {
+        Some(inside) => (inside.to_string_lossy().into_owned(), Vec::new()),
+        None => {
+            let inside = format!("/app/{}", file_name(&app)?);
+            (inside.clone(), vec![(inside, app)])
+        }
+    };
+    let mut argv = vec!["/usr/bin/proxy".to_string(), inside];
     argv.extend(variables.args()?);
     let request = Request {
         argv,
         environment: variables.environment_of_run(),
-        programs: vec![(inside, app)],
+        programs,
         share: variables.share()?,
+        root,
         ..Request::default()
     };
     connected(setup, &variables, &request, "run")
@@ -95,6 +103,7 @@ fn exec(setup: &Setup, variables: Variables) -> Result<u8> {
         environment: variables.environment_as_given(),
         programs: vec![(inside, script)],
         share: variables.share()?,
+        root: variables.root()?,
         power_off: true,
         ..Request::default()
     };
@@ -132,8 +141,8 @@ fn shell(setup: &Setup, mut variables: Variables) -> Result<u8> {
         environment.push(("ROWS".into(), rows.to_string()));
         environment.push(("COLUMNS".into(), columns.to_string()));
     }
-    let share = variables.share()?;
-    let request = Request { environment, share, shell: true, ..Request::default() };
+    let (share, root) = (variables.share()?, variables.root()?);
+    let request = Request { environment, share, root, shell: true, ..Request::default() };
     let logs = Logs::open(&setup.logs, "qemu")?;
     session::shell(setup, &variables.shape, &request, &logs)?;
     Ok(0)

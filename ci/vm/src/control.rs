@@ -66,6 +66,9 @@ pub mod request {
     pub const ENVIRONMENT: &str = "/request/environment";
     /// Present when the program's end should power the machine off in an orderly way.
     pub const POWER_OFF: &str = "/request/power-off";
+    /// Present when the guest's root file system is a tree of the host; the names of its directories that the guest
+    /// covers, each ended by a zero byte.
+    pub const MASKS: &str = "/request/masks";
     /// Present when a person gets a shell instead.
     pub const SHELL: &str = "/request/shell";
 }

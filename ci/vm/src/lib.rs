@@ -16,6 +16,7 @@ pub mod memory;
 pub mod pump;
 pub mod qemu;
 pub mod request;
+pub mod root;
 pub mod session;
 pub mod shape;
 pub mod suite;

@@ -24,7 +24,10 @@ pub struct Wiring<'a> {
     pub initrd: &'a Path,
     pub cmdline: &'a str,
     pub console: Console<'a>,
+    /// A folder that the guest may write to.
     pub share: Option<&'a Path>,
+    /// A directory tree that the guest may read only.
+    pub root: Option<&'a Path>,
     /// Names of virtio-serial ports and the sockets that QEMU inherits for them.
     pub ports: &'a [(&'a str, RawFd)],
 }
@@ -107,9 +110,13 @@ impl Qemu {
             args.push("-chardev", format!("socket,id=port{number},fd={fd}"));
             args.push("-device", format!("virtserialport,nr={number},chardev=port{number},name={name}"));
         }
-        if let Some(share) = wiring.share {
-            let path = escape(share);
-            args.push("-virtfs", format!("local,path={path},mount_tag=host,security_model=none,multidevs=remap"));
+        let folders = [(wiring.share, "host", ""), (wiring.root, "root", ",readonly=on")];
+        for (folder, tag, access) in folders {
+            let Some(folder) = folder else { continue };
+            let path = escape(folder);
+            // A tree may reach over several file systems, whose inodes must stay distinct.
+            let kind = "security_model=none,multidevs=remap";
+            args.push("-virtfs", format!("local,path={path},mount_tag={tag},{kind}{access}"));
         }
         args.0
     }
@@ -200,6 +207,7 @@ mod tests {
             cmdline: "quiet",
             console: Console::Log(Path::new("/log")),
             share: Some(Path::new("/a,b")),
+            root: Some(Path::new("/")),
             ports: &[("hermit.ctl", 7)],
         };
         qemu.arguments(shape, &wiring).join(" ")
@@ -237,7 +245,8 @@ mod tests {
     #[test]
     fn paths_and_ports() {
         let line = command_line(&Shape::default());
-        assert!(line.contains("path=/a,,b,mount_tag=host"));
+        assert!(line.contains("path=/a,,b,mount_tag=host,security_model=none,multidevs=remap -"));
+        assert!(line.ends_with("path=/,mount_tag=root,security_model=none,multidevs=remap,readonly=on"));
         assert!(line.contains("-chardev socket,id=port1,fd=7"));
         assert!(line.contains("virtserialport,nr=1,chardev=port1,name=hermit.ctl"));
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::control::request as names;
 use crate::cpio::Archive;
 use crate::image::{self, Places};
+use crate::root::{self, Root};
 
 #[derive(Debug, Default)]
 pub struct Request {
@@ -19,6 +20,8 @@ pub struct Request {
     pub programs: Vec<(String, PathBuf)>,
     /// A folder of the host that the guest mounts at /host.
     pub share: Option<PathBuf>,
+    /// The guest's root file system, if not the initramfs.
+    pub root: Option<Root>,
     /// Power the guest off in an orderly way afterwards, instead of just ending it.
     pub power_off: bool,
     /// If the program takes too long, have the guest's Linux log where everything waits.
@@ -41,6 +44,9 @@ impl Request {
         }
         if self.shell {
             archive.file(names::SHELL, 0o644, b"")?;
+        }
+        if let Some(root) = &self.root {
+            archive.file(names::MASKS, 0o644, &root::zero_ended(&root.masks))?;
         }
         for (name, source) in &self.programs {
             let data = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;

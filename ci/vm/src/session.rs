@@ -243,6 +243,7 @@ fn command<'a>(
         cmdline: &cmdline::build(shape),
         console: if terminal { Console::Terminal(&logs.console) } else { Console::Log(&logs.console) },
         share: request.share.as_deref(),
+        root: request.root.as_ref().map(|root| root.dir.as_path()),
         ports,
     };
     Ok((&setup.qemu.program, setup.qemu.arguments(shape, &wiring)))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Test suites: guest scripts in machines of their own, and crates' tests on the host. Counts it all.
 //!
-//! A script says in `# vm: NAME=value …` comments which machine it wants, and in `# allow: TEXT` comments
+//! A script says in `# vm: NAME=value …` comments which machine it wants, ROOT and SHARE included, and in `# allow: TEXT` comments
 //! which kernel messages it provokes, in `# expect: TEXT` comments which messages must be there. It prints `ok - NAME`, `not ok - NAME` and `ok - NAME # SKIP WHY`.
 
 use std::ffi::OsString;
@@ -112,6 +112,8 @@ fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
         argv: vec!["/bin/sh".into(), inside.clone()],
         programs: vec![(inside, script.to_path_buf())],
         environment: variables.environment_as_given(),
+        share: variables.share()?,
+        root: variables.root()?,
         power_off: true,
         explain: true,
         ..Request::default()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 
+use crate::root::Root;
 use crate::shape::Shape;
 use crate::words;
 
@@ -19,6 +20,7 @@ pub struct Variables {
     isle: Option<String>,
     cpus: Option<String>,
     share: Option<PathBuf>,
+    root: Option<PathBuf>,
 }
 
 impl Variables {
@@ -39,6 +41,7 @@ impl Variables {
                 "APP" => variables.app = given.map(PathBuf::from),
                 "SCRIPT" => variables.script = given.map(PathBuf::from),
                 "SHARE" => variables.share = given.map(PathBuf::from),
+                "ROOT" => variables.root = given.map(PathBuf::from),
                 "ARGS" => variables.args = value.into(),
                 "ISLE" => variables.isle = given,
                 "CPUS" => variables.cpus = given,
@@ -56,6 +59,10 @@ impl Variables {
         let Some(share) = &self.share else { return Ok(None) };
         ensure!(share.is_dir(), "SHARE={}: there is no such folder", share.display());
         Ok(Some(share.canonicalize()?))
+    }
+
+    pub fn root(&self) -> Result<Option<Root>> {
+        self.root.as_deref().map(Root::find).transpose()
     }
 
     /// For a program on an isle: where it runs, by default on the last CPUs' node.
@@ -103,6 +110,12 @@ mod tests {
     fn unknown_names_are_refused() {
         assert!(parse(&["VCPU=3"]).is_err());
         assert!(parse(&["hello"]).is_err());
+    }
+
+    #[test]
+    fn a_root_is_looked_at_when_it_is_wanted() {
+        assert_eq!(parse(&["ROOT="]).unwrap().root().unwrap(), None);
+        assert!(parse(&["ROOT=/nonexistent"]).unwrap().root().is_err());
     }
 
     #[test]

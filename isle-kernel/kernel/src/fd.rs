@@ -79,6 +79,8 @@ impl Drop for Remote {
 #[derive(Debug)]
 pub struct File {
     pub kind: Kind,
+    /// How it was opened: the flags of open(2), of which O_ACCMODE stays so.
+    pub flags: u32,
     /// Whether lseek(2) works, once that is known.
     seek: AtomicU8,
 }
@@ -97,18 +99,18 @@ pub enum Kind {
 impl File {
     /// Something that the isle keeps.
     pub fn kept(kept: Kept) -> Self {
-        Self { kind: Kind::Kept(kept), seek: AtomicU8::new(SEEKS) }
+        Self { kind: Kind::Kept(kept), flags: 0, seek: AtomicU8::new(SEEKS) }
     }
 
     /// A file of the proxy's.
-    pub fn remote(fd: i32, closing: &Arc<Closing>) -> Self {
-        Self { kind: Kind::Remote(Remote { fd, closing: closing.clone() }), seek: AtomicU8::new(UNKNOWN) }
+    pub fn remote(fd: i32, flags: u32, closing: &Arc<Closing>) -> Self {
+        Self { kind: Kind::Remote(Remote { fd, closing: closing.clone() }), flags, seek: AtomicU8::new(UNKNOWN) }
     }
 
     /// A set of epoll(7).
-    pub fn epoll(fd: i32, closing: &Arc<Closing>) -> Self {
+    pub fn epoll(fd: i32, flags: u32, closing: &Arc<Closing>) -> Self {
         let remote = Remote { fd, closing: closing.clone() };
-        Self { kind: Kind::Epoll(remote, Default::default()), seek: AtomicU8::new(CANNOT_SEEK) }
+        Self { kind: Kind::Epoll(remote, Default::default()), flags, seek: AtomicU8::new(CANNOT_SEEK) }
     }
 
     /// The proxy's descriptor.
@@ -160,13 +162,40 @@ pub struct Files {
 impl Files {
     /// Standard input, output and error, which are the proxy's.
     pub fn standard(closing: &Arc<Closing>) -> Self {
-        let entry = |fd| Some(Entry { file: Arc::new(File::remote(fd, closing)), close_on_exec: false });
+        const READ_WRITE: u32 = 2;
+        let entry = |fd| Some(Entry { file: Arc::new(File::remote(fd, READ_WRITE, closing)), close_on_exec: false });
         Self { entries: (0..3).map(entry).collect(), first_free: 3, limit: 1024 }
     }
 
     /// RLIMIT_NOFILE is another now.
     pub fn set_limit(&mut self, limit: u64) {
         self.limit = usize::try_from(limit).unwrap_or(MAX).min(MAX);
+    }
+
+    /// Without any.
+    pub fn empty() -> Self {
+        Self { entries: Vec::new(), first_free: 0, limit: 1024 }
+    }
+
+    /// All that is in it.
+    pub fn into_files(self) -> impl Iterator<Item = Arc<File>> {
+        self.entries.into_iter().flatten().map(|entry| entry.file)
+    }
+
+    /// Takes those out that don't outlive execve(2).
+    pub fn close_on_exec_all(&mut self) -> Vec<Arc<File>> {
+        self.first_free = 0;
+        let gone = self.entries.iter_mut().filter(|entry| entry.as_ref().is_some_and(|entry| entry.close_on_exec));
+        gone.filter_map(Option::take).map(|entry| entry.file).collect()
+    }
+
+    /// Those that a command on Linux gets: their numbers, here and the proxy's.
+    pub fn inherited(&self) -> impl Iterator<Item = (i32, i32)> + '_ {
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(|(number, entry)| {
+            let entry = entry.as_ref().filter(|entry| !entry.close_on_exec)?;
+            Some((number as i32, entry.file.remote_fd()?))
+        })
     }
 
     fn entry(&self, fd: u64) -> Result<&Entry, Errno> {
@@ -270,7 +299,7 @@ mod tests {
     }
 
     fn file(remote: i32, closing: &Arc<Closing>) -> Arc<File> {
-        Arc::new(File::remote(remote, closing))
+        Arc::new(File::remote(remote, 0, closing))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::sched::{self, CpuMask, Registers, Task};
 use crate::signal::{self, number, Info};
 use crate::syscall::paths;
-use crate::{futex, load, offload, serve, syscall};
+use crate::{futex, load, mapped, offload, serve, syscall};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -146,6 +146,27 @@ impl Thread {
         }))
     }
 
+    /// The first thread of a child process, with registers of its own. `None` without kernel memory.
+    pub fn of_child(&self, child: &Arc<Process>, context: Context, registers: Registers) -> Option<Box<Self>> {
+        let allowed = self.task.allowed.lock().clone();
+        let blocked = self.task.blocked.load(Ordering::Relaxed);
+        let task = Task::new(child.first_tid(), child.clone(), registers, allowed, blocked)?;
+        task.policy.store(self.task.policy.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(Box::new(Self {
+            context,
+            task,
+            process: child.clone(),
+            begin: Begin::Clone,
+            name: self.name.clone(),
+            alt_stack: self.alt_stack,
+            clear_child_tid: 0,
+            robust_list: 0,
+            saved_mask: self.saved_mask,
+            has_ended: false,
+            restart: None,
+        }))
+    }
+
     /// gettid(2).
     pub fn tid(&self) -> u32 {
         self.process.tid_of(&self.task)
@@ -202,7 +223,7 @@ impl Thread {
         let restart = self.restart.take();
         let mut again = restart;
         if self.task.take_attention() {
-            if self.process.ending().is_some() {
+            if self.task.has_to_leave() {
                 return Err(Ended);
             }
             sched::migrate(&self.task);
@@ -224,9 +245,9 @@ impl Thread {
 
     /// An error if the process ends: for what takes long.
     pub fn check_end(&self) -> Result<(), Fail> {
-        match self.process.ending() {
-            Some(_) => Err(Fail::Ended),
-            None => Ok(()),
+        match self.task.has_to_leave() {
+            true => Err(Fail::Ended),
+            false => Ok(()),
         }
     }
 
@@ -274,8 +295,7 @@ impl Thread {
 
     /// Closes a descriptor of the proxy's.
     pub fn close_remote(&self, fd: i32) -> Result<u64, Fail> {
-        let request = Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
-        Ok(self.process.link.call(&self.task, &request)? as u64)
+        Ok(self.process.link.call(&self.task, &close_request(fd))? as u64)
     }
 
     /// Closes a file, unless something else stands for it.
@@ -300,6 +320,23 @@ impl Thread {
         }
     }
 
+    /// Closes what only its process has, at the end of that. The proxy closes what is left when the application ends.
+    fn release_files(&self) {
+        if self.process.family.members().len() <= 1 {
+            return;
+        }
+        let files = &self.process.files;
+        let gone = (Arc::strong_count(files) == 1).then(|| core::mem::replace(&mut *files.lock(), Files::empty()));
+        let cwd = self.process.fs.lock().cwd.take();
+        drop((gone, cwd));
+        while let Some(fd) = self.process.link.closing.take() {
+            let request = close_request(fd);
+            if self.process.link.call_to_the_end(&self.task, &request) == Err(Fail::Ended) {
+                break;
+            }
+        }
+    }
+
     fn exception(&mut self, exception: Exception) -> Result<(), Ended> {
         let Exception { vector, mut error, address } = exception;
         if vector == 14 && address >= user::END {
@@ -311,11 +348,14 @@ impl Thread {
         let info = match vector {
             14 => match self.page_fault(exception) {
                 Ok(()) => return Ok(()),
-                Err(Fault::NoMemory) => {
-                    log::error!("out of memory: {} MiB in use", self.space().resident().0 >> 20);
-                    self.process.end(End::signal(number::SIGKILL));
-                    return Err(Ended);
-                }
+                Err(Fault::Missing(missing)) => match mapped::load(self, &missing) {
+                    // The instruction faults once more, and finds it.
+                    Ok(()) => return Ok(()),
+                    Err(Fail::Errno(Errno::ENOMEM)) => return self.out_of_memory(),
+                    Err(Fail::Errno(_)) => Info::fault(number::SIGBUS, 2, address),
+                    Err(Fail::Restart | Fail::Ended) => return Ok(()),
+                },
+                Err(Fault::NoMemory) => return self.out_of_memory(),
                 Err(Fault::NotMapped) => Info::fault(number::SIGSEGV, 1, address),
                 Err(Fault::NotAllowed) => Info::fault(number::SIGSEGV, 2, address),
             },
@@ -330,6 +370,12 @@ impl Thread {
         };
         let trap = signal::Trap { vector, error, address };
         self.fault(crash::exception_name(vector), Some(trap), info)
+    }
+
+    fn out_of_memory(&self) -> Result<(), Ended> {
+        log::error!("out of memory: {} MiB in use", self.space().resident().0 >> 20);
+        self.process.end(End::signal(number::SIGKILL));
+        Err(Ended)
     }
 
     /// FPE_* of an x87 or SIMD exception: the first that is unmasked (siginfo(7)).
@@ -378,7 +424,8 @@ impl Thread {
 
     fn log_fault(&self, name: &str, trap: Option<signal::Trap>, signal: u32) {
         let c = &self.context;
-        let path = alloc::string::String::from_utf8_lossy(&self.process.startup().path);
+        let program = self.process.program();
+        let path = alloc::string::String::from_utf8_lossy(&program.path);
         match trap {
             Some(t) => log::error!(
                 "{path}: {name} at rip {:#x}, address {:#x}, error code {:#x}: signal {signal}",
@@ -421,10 +468,19 @@ impl Thread {
             let _ = self.memory().write(self.clear_child_tid, &[0; 4]);
             self.process.futexes.wake(self.clear_child_tid, 1, u32::MAX);
         }
+        if self.process.thread_count() == 1 {
+            // Nobody else can write to it any more, if the memory is the process's own.
+            mapped::write_back_all(&self, &|call| self.process.link.call_to_the_end(&self.task, call));
+            self.release_files();
+        }
         if self.process.remove(&self.task) {
             serve::close(&self.process);
         }
     }
+}
+
+fn close_request(fd: i32) -> Call {
+    Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() }
 }
 
 /// The thread has ended; if its process ends as well, it knows why.

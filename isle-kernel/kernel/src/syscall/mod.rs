@@ -2,6 +2,7 @@
 
 //! The system calls of Linux for x86-64: which are done here, which by the proxy, which not at all.
 
+mod child;
 mod cwd;
 mod descriptor;
 mod epoll;
@@ -44,6 +45,11 @@ pub use signal::MIN_SIGNAL_STACK;
 /// Numbers of the calls that the kernel itself has the proxy make.
 pub mod number {
     pub const CLOSE: u32 = super::nr::__NR_close;
+    pub const DUP: u32 = super::nr::__NR_dup;
+    pub const FSTAT: u32 = super::nr::__NR_fstat;
+    pub const OPENAT: u32 = super::nr::__NR_openat;
+    pub const PWRITE64: u32 = super::nr::__NR_pwrite64;
+    pub const READLINKAT: u32 = super::nr::__NR_readlinkat;
     pub const PREAD64: u32 = super::nr::__NR_pread64;
 }
 

@@ -127,6 +127,14 @@ fn find(t: &Thread, directory: Option<u64>, path: &[u8]) -> Option<Own> {
     at(t, path)
 }
 
+/// True if a path is the process's link to its program.
+pub fn is_exe(t: &Thread, path: &[u8]) -> bool {
+    let own = |name: &[u8]| {
+        name == b"self/exe" || name == b"thread-self/exe" || name == format!("{}/exe", t.process.pid()).as_bytes()
+    };
+    path.strip_prefix(b"/proc/").is_some_and(own)
+}
+
 /// The same for an absolute path.
 pub fn at(t: &Thread, path: &[u8]) -> Option<Own> {
     if let Some(rest) = path.strip_prefix(b"/dev/") {
@@ -210,6 +218,8 @@ fn of_process(t: &Thread, name: &[u8]) -> Option<Own> {
             let path = format!("/proc/self/fd/{cwd}").into_bytes();
             Some(Own::Elsewhere(if rest.is_empty() { path } else { join(&path, rest) }))
         }
+        // Not the proxy; readlinkat(2) knows better.
+        (b"exe", b"") => Some(Own::Elsewhere(t.process.program().path.clone())),
         // Linux would tell of the proxy.
         (b"smaps" | b"smaps_rollup" | b"numa_maps" | b"pagemap" | b"syscall" | b"stack" | b"wchan" | b"auxv", b"") => {
             Some(Own::Nothing)

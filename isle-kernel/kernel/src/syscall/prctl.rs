@@ -16,7 +16,7 @@ use linux_raw_sys::prctl as pr;
 const NAME_LEN: usize = 16;
 
 /// What prctl(2) sets that has no effect on an isle, and reads back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub parent_death_signal: u32,
     pub is_dumpable: bool,

@@ -3,8 +3,8 @@
 //! Every system call of Linux for x86-64, and what becomes of it on an isle: the one place that says so.
 
 use super::{
-    cwd, descriptor, epoll, file, futex, identity, info, kept, memory, message, names, nr, numa, open, poll, prctl,
-    process, signal, socket, thread, time, timer, transfer, Outcome,
+    child, cwd, descriptor, epoll, file, futex, identity, info, kept, memory, message, names, nr, numa, open, poll,
+    prctl, process, signal, socket, thread, time, timer, transfer, Outcome,
 };
 use crate::errno::Errno;
 use crate::thread::Thread;
@@ -270,6 +270,12 @@ const fn quick(number: u32) -> (u32, Entry) {
 const PROCESS: &[(u32, Entry)] = &[
     (nr::__NR_clone, Native(thread::clone)),
     (nr::__NR_clone3, Native(|t, a| thread::clone3(t, a[0], a[1]))),
+    (nr::__NR_fork, Native(|t, _| thread::fork(t))),
+    (nr::__NR_vfork, Native(|t, _| thread::vfork(t))),
+    (nr::__NR_execve, Native(|t, a| child::execve(t, a[0], a[1], a[2]))),
+    (nr::__NR_execveat, Native(child::execveat)),
+    (nr::__NR_wait4, Native(child::wait4)),
+    (nr::__NR_waitid, Native(child::waitid)),
     (nr::__NR_exit, Native(|t, a| thread::exit(t, a[0]))),
     (nr::__NR_exit_group, Native(|t, a| thread::exit_group(t, a[0]))),
     (nr::__NR_set_tid_address, Native(|t, a| thread::set_tid_address(t, a[0]))),
