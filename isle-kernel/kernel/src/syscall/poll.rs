@@ -227,7 +227,8 @@ pub fn pselect6(t: &mut Thread, [count, read, write, except, timeout, mask]: [u6
 }
 
 fn select_sets(t: &mut Thread, count: u64, sets: [u64; 3], until: Until) -> Outcome {
-    let count = u32::try_from(count as i32).map_err(|_| Errno::EINVAL)?.min(MAX as u32);
+    // Linux doesn't look beyond the end of its table of descriptors.
+    let count = u32::try_from(count as i32).map_err(|_| Errno::EINVAL)?.min(t.files().span());
     let len = count.div_ceil(64) as usize * 8;
     let mut bits: [Vec<u8>; 3] = Default::default();
     for (bits, set) in bits.iter_mut().zip(sets) {
