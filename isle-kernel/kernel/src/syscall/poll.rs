@@ -98,7 +98,8 @@ impl Until {
 }
 
 fn poll_list(t: &mut Thread, list: u64, count: u64, until: Until) -> Outcome {
-    if count as u32 as usize > MAX {
+    let limit = t.process.limits.lock()[nr::RLIMIT_NOFILE as usize][0];
+    if u64::from(count as u32) > limit.min(MAX as u64) {
         return Err(Errno::EINVAL.into());
     }
     let count = u64::from(count as u32);
@@ -130,6 +131,7 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
             found |= entry.found != 0;
         }
         let rest = if found { Some(0) } else { until.rest() };
+        let mut again = false;
         let result = if has_remote {
             ask(t, entries, &sources, rest)
         } else if found || rest == Some(0) {
@@ -141,7 +143,11 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
             let ready = || entries.iter().zip(&sources).any(|(e, s)| is_ready(e, s));
             match sched::wait(&task, until.0, &ready) {
                 Woken::Interrupted => Err(Fail::Restart),
-                Woken::Ready | Woken::TimedOut => Ok(()),
+                Woken::TimedOut => Ok(()),
+                Woken::Ready => {
+                    again = true;
+                    Ok(())
+                }
             }
         };
         let is_stirred = task.is_stirred();
@@ -155,6 +161,7 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
                 return Err(Errno::EINTR.into());
             }
             Err(fail) => return Err(fail),
+            Ok(()) if again => {}
             Ok(()) => return Ok(()),
         }
     }
