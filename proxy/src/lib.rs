@@ -9,7 +9,7 @@
 //! | `door.rs`, `launch.rs` | `/dev/hermit/isleX`: opening it, starting the isle, attaching to it |
 //! | `serve.rs`, `pool.rs` | the loop that takes requests; threads for those that may block |
 //! | `request.rs`, `descriptors.rs` | a request is copied once, then checked |
-//! | `perform.rs`, `startup.rs` | making the call that was asked for |
+//! | `perform.rs`, `messages.rs`, `startup.rs` | making the call that was asked for |
 //! | `spawn.rs`, `rearrange.rs` | commands that the application runs on Linux, and their descriptors |
 //! | `signals.rs`, `ending.rs` | passing signals on, and how the application ended |
 //! | `shm.rs`, `sys.rs`, `sys/` | all `unsafe`: shared memory; system calls |
@@ -27,6 +27,7 @@ pub mod door;
 pub mod ending;
 pub mod failure;
 pub mod launch;
+pub mod messages;
 pub mod perform;
 pub mod pool;
 pub mod program;

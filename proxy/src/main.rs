@@ -117,7 +117,6 @@ fn run_on_isle(
 }
 
 fn start_block(program: &Program, argv: &[OsString]) -> Result<Vec<u8>, Failure> {
-    use rustix::process::{getegid, geteuid, getgid, getppid, getuid};
     let mut random = [0; 16];
     let got = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
     if got != Ok(random.len()) {
@@ -126,13 +125,8 @@ fn start_block(program: &Program, argv: &[OsString]) -> Result<Vec<u8>, Failure>
     let identity = Identity {
         exe_fd: u32::try_from(program.file.as_raw_fd()).unwrap_or(u32::MAX),
         exe_size: program.size,
-        pid: std::process::id(),
-        ppid: getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs()),
-        uid: getuid().as_raw(),
-        euid: geteuid().as_raw(),
-        gid: getgid().as_raw(),
-        egid: getegid().as_raw(),
         random,
+        ..Identity::take()
     };
     let env: Vec<_> = std::env::vars_os().collect();
     startup::block(&identity, argv, &env, program.path.as_os_str())

@@ -32,7 +32,6 @@ mod number {
     pub const PWRITE64: u32 = 18;
     pub const DUP: u32 = 32;
     pub const GETCWD: u32 = 79;
-    pub const READLINK: u32 = 89;
     pub const READLINKAT: u32 = 267;
 }
 
@@ -48,7 +47,7 @@ pub struct Performer {
     pub children: Children,
 }
 
-fn error(errno: i32) -> i64 {
+pub fn error(errno: i32) -> i64 {
     i64::from(errno).wrapping_neg()
 }
 
@@ -59,6 +58,7 @@ enum Owned {
     Path(CString),
     In(Vec<u8>),
     Out(Vec<u8>),
+    InOut(Vec<u8>),
 }
 
 impl Owned {
@@ -69,6 +69,7 @@ impl Owned {
             Self::Path(path) => Value::Path(path),
             Self::In(bytes) => Value::In(bytes),
             Self::Out(bytes) => Value::Out(bytes),
+            Self::InOut(bytes) => Value::InOut(bytes),
         }
     }
 }
@@ -94,8 +95,11 @@ impl Performer {
                 let len = buffer(checked, 1).map_or(0, |s| s.len);
                 is_local() && (len <= QUICK_LEN || checked.fd() == self.exe_fd)
             }
-            offload::IOCTL | offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL => true,
             special::SIGNAL_CHILD => true,
+            // Neither of these waits: TCGETS, TIOCGWINSZ, FIONREAD; commands other than F_SETLKW and F_OFD_SETLKW.
+            offload::IOCTL => matches!(checked.scalar(1), 0x5401 | 0x5413 | 0x541b),
+            offload::FCNTL => !matches!(checked.scalar(1), 7 | 38),
+            offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL => true,
             // It only looks.
             offload::EPOLL_WAIT => checked.scalar(3) == 0,
             _ => false,
@@ -115,11 +119,11 @@ impl Performer {
             number::READ | number::WRITE | number::PREAD64 | number::PWRITE64 => {
                 self.transfer(checked, spare)
             }
+            special::SENDMSG => self.send_message(checked),
+            special::RECVMSG => self.receive_message(checked),
             // Afterwards the number may be another file's.
             number::CLOSE if !self.descriptors.remove(checked.fd()) => error(libc::EBADF),
-            number::READLINK | number::READLINKAT => {
-                self.own_link(checked).unwrap_or_else(|| self.simple(checked))
-            }
+            number::READLINKAT => self.own_link(checked).unwrap_or_else(|| self.simple(checked)),
             _ => self.simple(checked),
         }
     }
@@ -153,7 +157,7 @@ impl Performer {
         if !is_own_exe(&self.path(path).ok()?) {
             return None;
         }
-        let out = buffer(checked, 1).or_else(|| buffer(checked, 2)).filter(|out| out.len > 0)?;
+        let out = buffer(checked, 2).filter(|out| out.len > 0)?;
         let target = self.exe_path.as_os_str().as_bytes();
         let len = usize::try_from(out.len).map_or(target.len(), |len| len.min(target.len()));
         let target = target.get(..len)?;
@@ -208,10 +212,17 @@ impl Performer {
                 Err(errno) => return error(errno),
             };
         }
+        let polled = match (checked.call.number, &mut owned[0]) {
+            (offload::PPOLL, Owned::InOut(list)) => self.hide_foreign(list),
+            _ => Vec::new(),
+        };
         let mut values = owned.each_mut().map(Owned::value);
-        let result = sys::forward(checked.call.number, &mut values);
+        let mut result = sys::forward(checked.call.number, &mut values);
         if result < 0 {
             return result;
+        }
+        if let Owned::InOut(list) = &mut owned[0] {
+            result = result.saturating_add(show_foreign(list, &polled));
         }
         if checked.call.makes_fd {
             let fd = i32::try_from(result).unwrap_or(-1);
@@ -222,14 +233,22 @@ impl Performer {
             }
             sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
         }
-        if let (offload::PIPE2, Owned::Out(ends)) = (checked.call.number, &owned[0]) {
+        let ends = match (checked.call.number, &owned[0], &owned[3]) {
+            (offload::PIPE2, Owned::Out(ends), _) | (offload::SOCKETPAIR, _, Owned::Out(ends)) => Some(ends),
+            _ => None,
+        };
+        if let Some(ends) = ends {
             for end in ends.chunks_exact(4) {
                 let fd = end.first_chunk().map_or(-1, |bytes| i32::from_ne_bytes(*bytes));
                 sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
             }
         }
         for ((owned, argument), kind) in owned.iter().zip(&checked.arguments).zip(checked.call.args) {
-            if let (Owned::Out(bytes), Argument::Out(scatter)) = (owned, argument) {
+            if let (Owned::InOut(bytes), Argument::InOut(scatter)) = (owned, argument) {
+                if self.put(scatter, 0, bytes).is_err() {
+                    return error(libc::EFAULT);
+                }
+            } else if let (Owned::Out(bytes), Argument::Out(scatter)) = (owned, argument) {
                 let written = match kind {
                     Arg::Out(_) => usize::try_from(result).ok().and_then(|n| bytes.get(..n)),
                     Arg::OutArray(_, size) => usize::try_from(result)
@@ -260,13 +279,33 @@ impl Performer {
                     Owned::Path(path)
                 }
             }
+            Argument::Text(scatter) => Owned::Path(self.path(scatter)?),
             Argument::In(scatter) => {
                 let mut bytes = zeroes(scatter);
                 self.get(scatter, 0, &mut bytes).map_err(|OutOfRange| libc::EFAULT)?;
                 Owned::In(bytes)
             }
+            Argument::InOut(scatter) => {
+                let mut bytes = zeroes(scatter);
+                self.get(scatter, 0, &mut bytes).map_err(|OutOfRange| libc::EFAULT)?;
+                Owned::InOut(bytes)
+            }
             Argument::Out(scatter) => Owned::Out(zeroes(scatter)),
         })
+    }
+
+    /// Takes what isn't the application's out of a list for poll(2); returns where it was.
+    fn hide_foreign(&self, list: &mut [u8]) -> Vec<usize> {
+        let mut hidden = Vec::new();
+        for (at, entry) in list.chunks_exact_mut(usize::from(offload::POLLFD)).enumerate() {
+            let Some((fd, _)) = entry.split_first_chunk_mut() else { continue };
+            let number = i32::from_ne_bytes(*fd);
+            if number >= 0 && self.descriptors.kind(number).is_none() {
+                *fd = (-1i32).to_ne_bytes();
+                hidden.push(at);
+            }
+        }
+        hidden
     }
 
     /// A path, up to its first NUL: the application may have changed it since the isle kernel looked.
@@ -279,7 +318,7 @@ impl Performer {
     }
 
     /// Copies out of a buffer of the application, from `skip` on.
-    fn get(&self, scatter: &Scatter, skip: u64, mut bytes: &mut [u8]) -> Result<(), OutOfRange> {
+    pub fn get(&self, scatter: &Scatter, skip: u64, mut bytes: &mut [u8]) -> Result<(), OutOfRange> {
         for (at, len) in parts_after(scatter, skip) {
             let len = usize::try_from(len).map_or(bytes.len(), |len| len.min(bytes.len()));
             let (head, tail) = bytes.split_at_mut(len);
@@ -290,7 +329,7 @@ impl Performer {
     }
 
     /// Copies into a buffer of the application, from `skip` on.
-    fn put(&self, scatter: &Scatter, skip: u64, mut bytes: &[u8]) -> Result<(), OutOfRange> {
+    pub fn put(&self, scatter: &Scatter, skip: u64, mut bytes: &[u8]) -> Result<(), OutOfRange> {
         for (at, len) in parts_after(scatter, skip) {
             let len = usize::try_from(len).map_or(bytes.len(), |len| len.min(bytes.len()));
             let (head, tail) = bytes.split_at(len);
@@ -301,6 +340,18 @@ impl Performer {
     }
 }
 
+/// Says of what [`Performer::hide_foreign`] has hidden that it is no descriptor; returns how much that is.
+fn show_foreign(list: &mut [u8], hidden: &[usize]) -> i64 {
+    const POLLNVAL: [u8; 2] = 0x20u16.to_ne_bytes();
+    for at in hidden {
+        let entry = list.chunks_exact_mut(usize::from(offload::POLLFD)).nth(*at);
+        if let Some(events) = entry.and_then(|e| e.get_mut(6..8)) {
+            events.copy_from_slice(&POLLNVAL);
+        }
+    }
+    i64::try_from(hidden.len()).unwrap_or(0)
+}
+
 fn length(bytes: &[u8]) -> i64 {
     i64::try_from(bytes.len()).unwrap_or(i64::MAX)
 }
@@ -309,7 +360,7 @@ fn total(done: u64) -> i64 {
     i64::try_from(done).unwrap_or(i64::MAX)
 }
 
-fn buffer(checked: &Checked, i: usize) -> Option<&Scatter> {
+pub fn buffer(checked: &Checked, i: usize) -> Option<&Scatter> {
     match checked.arguments.get(i) {
         Some(Argument::In(scatter) | Argument::Out(scatter)) => Some(scatter),
         _ => None,

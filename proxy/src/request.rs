@@ -12,6 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Longest path, with its NUL (PATH_MAX).
 pub const MAX_PATH: u64 = 4096;
 
+/// Longest buffer whose length is in memory: names and options of sockets are shorter.
+pub const MAX_SIZED: u64 = 1 << 16;
+
 /// What a request said when it was taken.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -52,8 +55,10 @@ pub enum Argument {
     Scalar(u64),
     Null,
     Path(Scatter),
+    Text(Scatter),
     In(Scatter),
     Out(Scatter),
+    InOut(Scatter),
 }
 
 /// A request that may be carried out.
@@ -155,9 +160,10 @@ fn argument(
             let value = if is_known { value } else { u64::MAX };
             Ok(Argument::Scalar(value))
         }
-        Arg::Path if len > MAX_PATH => Err(Refusal::Errno(libc::ENAMETOOLONG)),
-        Arg::Path if len == 0 => Err(Refusal::Malformed("a path without its NUL")),
+        Arg::Path | Arg::Text if len > MAX_PATH => Err(Refusal::Errno(libc::ENAMETOOLONG)),
+        Arg::Path | Arg::Text if len == 0 => Err(Refusal::Malformed("a string without its NUL")),
         Arg::Path => segments.take(len).map(Argument::Path),
+        Arg::Text => segments.take(len).map(Argument::Text),
         Arg::In(n) | Arg::Out(n) if len > counted(n) => {
             Err(Refusal::Malformed("more bytes than the call's argument says"))
         }
@@ -165,13 +171,19 @@ fn argument(
         Arg::OutArray(n, size) if len > counted(n).saturating_mul(size.into()) => {
             Err(Refusal::Malformed("more bytes than the call's argument says"))
         }
+        Arg::InOutArray(n, size) if len != counted(n).saturating_mul(size.into()) => {
+            Err(Refusal::Malformed("an array of another length"))
+        }
+        Arg::OutSized(_) if len > MAX_SIZED => Err(Refusal::Malformed("a buffer that is too long")),
         Arg::In(_) => segments.take(len).map(Argument::In),
-        Arg::Out(_) | Arg::OutArray(..) => segments.take(len).map(Argument::Out),
-        Arg::InStruct(size) | Arg::OutStruct(size) if len != u64::from(size) => {
+        Arg::Out(_) | Arg::OutArray(..) | Arg::OutSized(_) => segments.take(len).map(Argument::Out),
+        Arg::InStruct(size) | Arg::OutStruct(size) | Arg::InOutStruct(size) if len != u64::from(size) => {
             Err(Refusal::Malformed("a structure of another size"))
         }
+        Arg::Length if len != 4 => Err(Refusal::Malformed("a structure of another size")),
         Arg::InStruct(_) => segments.take(len).map(Argument::In),
         Arg::OutStruct(_) => segments.take(len).map(Argument::Out),
+        Arg::InOutArray(..) | Arg::InOutStruct(_) | Arg::Length => segments.take(len).map(Argument::InOut),
     }
 }
 

@@ -269,12 +269,12 @@ fn no_answer_is_lost() {
             let isle = world.isle.clone();
             thread::spawn(move || {
                 for round in 0..2000 {
-                    let path = [b'/', 0];
+                    let (path, cwd) = ([b'/', 0], libc::AT_FDCWD as u64);
                     let at = slot as u64 * SHARE;
                     isle.memory.write(at, &path).unwrap();
-                    // access("/") by a thread of the pool, lseek(700) refused at once.
+                    // faccessat("/") by a thread of the pool, lseek(700) refused at once.
                     match round % 2 {
-                        0 => isle.post(slot, 21, [1, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0], &[(at, 2)]),
+                        0 => isle.post(slot, 269, [cwd, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0], &[(at, 2)]),
                         _ => isle.post(slot, 8, [700, 0, 0, 0, 0, 0], [0; 6], &[]),
                     }
                     assert_eq!(isle.wait(slot), if round % 2 == 0 { 0 } else { -9 });

@@ -9,6 +9,7 @@
 mod requests;
 
 use crate::errno::{Errno, Fail};
+use crate::fd::{Closing, File};
 use crate::mem::access::Pieces;
 use crate::sched::{self, By, Task, Woken};
 use alloc::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Call {
     pub pieces: Pieces,
     /// Less of a buffer is there than was asked for.
     pub is_short: bool,
+    /// The files that it works on, so that nobody closes them meanwhile.
+    pub files: [Option<Arc<File>>; 2],
 }
 
 /// One application's link.
@@ -45,6 +48,8 @@ pub struct Link {
     abandoned: AtomicBool,
     /// Threads in [`call_to_the_end`](Self::call_to_the_end).
     lasting: Mutex<Vec<Arc<Task>>>,
+    /// What the proxy is to close.
+    pub closing: Arc<Closing>,
 }
 
 impl Link {
@@ -57,6 +62,7 @@ impl Link {
             app,
             requests: Requests::new(&channel.requests),
             generation,
+            closing: Arc::default(),
             abandoned: AtomicBool::new(false),
             lasting: Mutex::new(Vec::new()),
         })

@@ -45,7 +45,8 @@ impl Pieces {
         Self { list, pinner: None }
     }
 
-    fn add(&mut self, piece: Piece) {
+    /// Appends one.
+    pub fn add(&mut self, piece: Piece) {
         if let Some(pinner) = self.pinner {
             frames::shared().lock().pin(pinner, piece.offset, piece.len);
         }

@@ -7,9 +7,9 @@
 //! doesn't fit into one request goes on in the next. Only where the next read might wait although there are
 //! bytes to return already, that is where one can't seek, one request has to do.
 
-use super::{nr, Outcome};
+use super::{kept, nr, Outcome};
 use crate::errno::{Errno, Fail};
-use crate::fd::{File, Kind};
+use crate::fd::File;
 use crate::link::Call;
 use crate::mem::access::{element, Pieces};
 use crate::mem::space::Access;
@@ -19,7 +19,6 @@ use crate::signal::{self, Info};
 use crate::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload;
 use hermit_plat::user;
@@ -103,10 +102,12 @@ fn run(t: &mut Thread, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, acces
         return Err(Errno::EINVAL.into());
     }
     let file = t.files().get(fd)?.clone();
-    let remote = match file.kind {
-        Kind::Remote(fd) => fd,
-        Kind::Text { .. } if access == Access::Write && offset.is_none() => return read_text(t, &file, &buffers),
-        Kind::Text { .. } => return Err(Errno::EBADF.into()),
+    let Some(remote) = file.remote_fd() else {
+        if access != Access::Write {
+            return kept::write(&file);
+        }
+        let buffers: Vec<_> = buffers.iter().map(|b| (b.address, b.len)).collect();
+        return kept::read(t, &file, &buffers, offset);
     };
     // A length that no buffer can have is wrong at once, not where memory ends.
     if buffers.iter().any(|b| b.address.checked_add(b.len).is_none_or(|end| end > user::END)) {
@@ -194,7 +195,7 @@ fn can_seek(t: &mut Thread, file: &Arc<File>) -> Result<bool, Fail> {
     if let Some(known) = file.can_seek() {
         return Ok(known);
     }
-    let Kind::Remote(fd) = file.kind else { return Ok(true) };
+    let Some(fd) = file.remote_fd() else { return Ok(true) };
     let call = offload::find(nr::__NR_lseek, 0).ok_or(Errno::ENOSYS)?;
     let args = [fd as u64, 0, nr::SEEK_CUR.into(), 0, 0, 0];
     let can = match t.post(&call, &Call { number: call.number, args, ..Call::default() }) {
@@ -204,18 +205,4 @@ fn can_seek(t: &mut Thread, file: &Arc<File>) -> Result<bool, Fail> {
     };
     file.set_can_seek(can);
     Ok(can)
-}
-
-fn read_text(t: &mut Thread, file: &File, buffers: &[Buffer]) -> Outcome {
-    let Kind::Text { text, position } = &file.kind else { return Err(Errno::EBADF.into()) };
-    let mut done = 0;
-    for buffer in buffers {
-        let rest = text.get(position.load(Ordering::Relaxed)..).unwrap_or(&[]);
-        let len = usize::try_from(buffer.len).unwrap_or(usize::MAX).min(rest.len());
-        let now = rest.get(..len).unwrap_or(&[]);
-        t.memory().write(buffer.address, now)?;
-        position.fetch_add(now.len(), Ordering::Relaxed);
-        done += now.len() as u64;
-    }
-    Ok(done)
 }
