@@ -7,6 +7,9 @@ use crate::sys;
 use hermit_abi::channel::MAX_SPIN_NS;
 use std::time::Duration;
 
+/// Looks between two pauses: in a virtual machine a PAUSE may take longer than the answer.
+const LOOKS_PER_PAUSE: u32 = 16;
+
 /// How long is spun.
 #[derive(Clone, Copy, Debug)]
 pub struct Spin {
@@ -37,12 +40,14 @@ impl Spin {
     pub fn until(&self, ready: impl Fn() -> bool) -> bool {
         let (began, limit) = (sys::ticks(), self.ticks(self.time));
         loop {
-            if ready() {
-                return true;
-            }
-            // Counters of two CPUs may differ: at worst it ends early.
-            if sys::ticks().wrapping_sub(began) >= limit {
-                return false;
+            for _ in 0..LOOKS_PER_PAUSE {
+                if ready() {
+                    return true;
+                }
+                // Counters of two CPUs may differ: at worst it ends early.
+                if sys::ticks().wrapping_sub(began) >= limit {
+                    return false;
+                }
             }
             std::hint::spin_loop();
         }

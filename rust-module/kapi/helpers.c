@@ -6,7 +6,6 @@
 
 #include <linux/completion.h>
 #include <linux/cpumask.h>
-#include <linux/huge_mm.h>
 #include <linux/io.h>
 #include <linux/irq.h>
 #include <linux/irq_work.h>

@@ -30,8 +30,9 @@ pub const SLICE_NS: u64 = 4_000_000;
 /// How long an idle CPU looks around before it halts: about what a halt and an interrupt would cost.
 const SPIN_NS: u64 = 20_000;
 
-/// How often a thread that spins for Linux looks before it lets interrupts in.
-const LOOKS_BETWEEN_INTERRUPTS: u32 = 32;
+/// How often a thread that spins for Linux looks before it pauses and lets interrupts in. In a virtual machine a PAUSE may take
+/// longer than the answer.
+const LOOKS_PER_PAUSE: u32 = 16;
 
 const NEVER: u64 = u64::MAX;
 
@@ -567,14 +568,14 @@ pub fn wait_for_linux(me: &Arc<Task>, answer: &Answer, by: By) -> Woken {
         }
         looks = looks.wrapping_add(1);
         // Others may want something of this CPU, which takes no interrupts otherwise.
-        if looks.is_multiple_of(LOOKS_BETWEEN_INTERRUPTS) {
+        if looks.is_multiple_of(LOOKS_PER_PAUSE) {
+            core::hint::spin_loop();
             cpu::take_interrupts();
             cpu.note_timer();
             crate::serve::look_at_orders();
             cpu.wake_sleepers();
             cpu.wake_answered();
         }
-        core::hint::spin_loop();
     }
     if done() {
         return Woken::Ready;
