@@ -57,7 +57,7 @@ impl World {
             }
         }
         match self.performer.check(&snapshot) {
-            Ok(checked) => self.performer.perform(&checked, &mut Vec::new()),
+            Ok(checked) => self.performer.perform(&checked, &mut Bounce::default()),
             Err(Refusal::Errno(errno)) => error(errno),
             Err(Refusal::Malformed(why)) => panic!("{why}"),
         }
