@@ -41,6 +41,16 @@ for test in $("$dir/basic" -l | grep -v 2cores); do
 	run basic -m -r 3 -n 4 -t "$test"
 	judge "basic $test" lines "$test"
 done
+run io -m -r 3 -s 2
+judge "io" lines $("$dir/io" -l)
+run io -m -r 1 -t io_stat -d /nonexistent
+judge "io tells that it can't make a file" [ $? -eq 1 ]
+[ -n "$runner" ] || { # it stays on Linux
+	run launch -m -r 3 start_true true
+	judge "launch" lines start_true
+	run launch -m -r 3 start_false false
+	judge "launch wants programs that succeed" [ $? -eq 1 ]
+}
 run hg -m -s 1 -t 1 -o "$out.samples"
 judge "hg" lines hg_gap_avg hg_gap_max hg_gaps_over hg_lost
 judge "hg's samples" samples
@@ -57,7 +67,7 @@ for threads in 1 2; do
 		omp_critical_t$threads omp_reduction_t$threads omp_schedule_static_t$threads omp_schedule_dynamic_t$threads \
 		omp_schedule_guided_t$threads omp_task_t$threads
 done
-for program in basic hg fwq stream omp; do
+for program in basic hg fwq stream omp io launch; do
 	run $program -m -r x
 	judge "$program refuses wrong arguments" [ $? -eq 2 ]
 done

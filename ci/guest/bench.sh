@@ -60,6 +60,22 @@ measure() {
 	deliver "$file"
 }
 
+# measure_start SYSTEM RUN CPUS NAME PROGRAM ARGUMENTS…: how long a program takes from its start to its end. The proxy is
+# started on Linux.
+measure_start() {
+	system=$1 run=$2 where=$3 name=$4
+	shift 4
+	file=$method.$system.$run.txt
+	case $system in
+	isle) set -- $bin/launch -m "start_$name" proxy "$@" ;;
+	*) set -- taskset -c "$where" $bin/launch -m "start_$name" "$@" ;;
+	esac
+	timeout -k 5 $limit "$@" >>$out/"$file" 2>$out/stderr </dev/null
+	status=$?
+	[ $status = 0 ] || complain "$system" "the start of $name can't be measured, status $status: $(words)"
+	deliver "$file"
+}
+
 # Results appear on the host when a program has ended, so that nothing is written there while another one is timed.
 deliver() {
 	[ ! -e $out/"$1" ] || cp $out/"$1" /host/results/
@@ -136,6 +152,12 @@ for run in $runs; do
 		echo "bench: $method, $system, run $run" >&2
 		prepare "$system" "$cpus" || continue
 		! part basic || measure "$system" "$run" "$cpus" basic
+		! part io || measure "$system" "$run" "$cpus" io
+		if part start; then
+			measure_start "$system" "$run" "$first" small $bin/io -l
+			# It is there if the guest has the root file system of a host that has it.
+			! python3=$(command -v python3) || measure_start "$system" "$run" "$first" python3 "$python3" -c pass
+		fi
 		if part stream; then
 			measure "$system" "$run" "$cpus" stream -t 1
 			[ "$all" = 1 ] || measure "$system" "$run" "$cpus" stream -t "$all"

@@ -10,11 +10,13 @@
 //! | `serve.rs`, `pool.rs` | the loop that takes requests; threads for those that may block |
 //! | `request.rs`, `descriptors.rs` | a request is copied once, then checked |
 //! | `perform.rs`, `startup.rs` | making the call that was asked for |
+//! | `spawn.rs`, `rearrange.rs` | commands that the application runs on Linux, and their descriptors |
 //! | `signals.rs`, `ending.rs` | passing signals on, and how the application ended |
-//! | `shm.rs`, `sys.rs` | all `unsafe`: shared memory; system calls |
+//! | `shm.rs`, `sys.rs`, `sys/` | all `unsafe`: shared memory; system calls |
 //!
 //! What an isle writes is untrusted: a crazed isle can make the calls in `hermit_abi::offload`, with
-//! descriptors that its application opened and buffers in its own memory, and can't do anything else.
+//! descriptors that its application opened and buffers in its own memory, and run commands as the user who started the proxy,
+//! and can't do anything else.
 
 #![deny(unsafe_code)]
 
@@ -28,12 +30,14 @@ pub mod launch;
 pub mod perform;
 pub mod pool;
 pub mod program;
+pub mod rearrange;
 pub mod request;
 pub mod serve;
 pub mod settings;
 #[allow(unsafe_code)]
 pub mod shm;
 pub mod signals;
+pub mod spawn;
 pub mod startup;
 #[allow(unsafe_code)]
 pub mod sys;

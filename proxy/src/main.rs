@@ -17,6 +17,7 @@ use hermit_proxy::program::Program;
 use hermit_proxy::serve::{Outcome, Server};
 use hermit_proxy::settings::Settings;
 use hermit_proxy::shm::{ChannelMap, Memory};
+use hermit_proxy::spawn::Children;
 use hermit_proxy::startup::{self, Identity};
 use hermit_proxy::{brand, signals, sys};
 use std::ffi::OsString;
@@ -98,6 +99,7 @@ fn run_on_isle(
         exe_fd: program.file.as_raw_fd(),
         start_block,
         exe_path: program.path.clone(),
+        children: Children::default(),
     };
     let cannot_serve = |e| Failure::new(format!("can't serve the application: {e}"));
     let signals = sys::take_signals(&signals::forwarded()).map_err(cannot_serve)?;

@@ -7,9 +7,11 @@
 use crate::descriptors::{Descriptors, Kind};
 use crate::request::{self, Argument, Checked, Limits, Refusal, Scatter, Snapshot};
 use crate::shm::{Memory, OutOfRange};
+use crate::spawn::Children;
 use crate::sys::{self, Value};
 use hermit_abi::offload::{self, Arg, special};
-use std::ffi::CString;
+use hermit_abi::spawn;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -43,6 +45,7 @@ pub struct Performer {
     pub start_block: Vec<u8>,
     /// What `/proc/self/exe` is to the application.
     pub exe_path: PathBuf,
+    pub children: Children,
 }
 
 fn error(errno: i32) -> i64 {
@@ -92,6 +95,7 @@ impl Performer {
                 is_local() && (len <= QUICK_LEN || checked.fd() == self.exe_fd)
             }
             offload::IOCTL | offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL => true,
+            special::SIGNAL_CHILD => true,
             // It only looks.
             offload::EPOLL_WAIT => checked.scalar(3) == 0,
             _ => false,
@@ -102,6 +106,12 @@ impl Performer {
     pub fn perform(&self, checked: &Checked, spare: &mut Vec<u8>) -> i64 {
         match checked.call.number {
             special::STARTUP => self.startup(checked),
+            special::SPAWN => self.spawn(checked).map_or_else(error, i64::from),
+            special::WAIT => self.children.wait(checked.fd()).map_or_else(error, i64::from),
+            special::SIGNAL_CHILD => {
+                let signal = request::descriptor(checked.scalar(1));
+                self.children.signal(checked.fd(), signal).map_or_else(error, |()| 0)
+            }
             number::READ | number::WRITE | number::PREAD64 | number::PWRITE64 => {
                 self.transfer(checked, spare)
             }
@@ -120,6 +130,18 @@ impl Performer {
             return error(libc::E2BIG);
         }
         self.put(out, 0, &self.start_block).map_or(error(libc::EFAULT), |()| length(&self.start_block))
+    }
+
+    fn spawn(&self, checked: &Checked) -> Result<i32, i32> {
+        let block = buffer(checked, 0).ok_or(libc::EFAULT)?;
+        if block.len > u64::from(spawn::MAX_LEN) {
+            return Err(libc::E2BIG);
+        }
+        let mut bytes = vec![0; usize::try_from(block.len).map_err(|_| libc::E2BIG)?];
+        self.get(block, 0, &mut bytes).map_err(|OutOfRange| libc::EFAULT)?;
+        let exe = CString::new(self.exe_path.as_os_str().as_bytes()).map_err(|_| libc::ENOENT)?;
+        let path_of = |path| if is_own_exe(path) { &exe } else { path };
+        self.children.spawn(&bytes, &self.descriptors, path_of)
     }
 
     /// readlink(2) of the program's own file, which Linux believes is the proxy.
@@ -304,8 +326,8 @@ fn parts_after(scatter: &Scatter, mut skip: u64) -> impl Iterator<Item = (u64, u
     })
 }
 
-fn is_own_exe(path: &CString) -> bool {
-    let path = path.as_bytes();
+fn is_own_exe(path: &CStr) -> bool {
+    let path = path.to_bytes();
     path == b"/proc/self/exe" || path == format!("/proc/{}/exe", std::process::id()).as_bytes()
 }
 

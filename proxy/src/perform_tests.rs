@@ -28,6 +28,7 @@ impl World {
             exe_fd: exe.as_raw_fd(),
             start_block: b"start".to_vec(),
             exe_path: "/opt/app".into(),
+            children: Children::default(),
         };
         Self { performer, exe }
     }
@@ -236,4 +237,31 @@ fn only_calls_that_do_not_wait_are_quick() {
     assert!(is_quick(0, file, 100) && !is_quick(0, file, 1 << 20));
     assert!(!is_quick(0, pipe, 100) && !is_quick(1, pipe, 100));
     assert!(is_quick(17, world.exe.as_raw_fd() as u64, 1 << 20));
+}
+
+#[test]
+fn a_command_is_spawned_waited_for_and_signalled() {
+    use hermit_abi::spawn::{MAX_LEN, PROXYS_CWD, SpawnBlock};
+    let world = World::new();
+    let spawn = |strings: &[u8]| {
+        let len = (size_of::<SpawnBlock>() + strings.len()) as u32;
+        let header = SpawnBlock { len, argc: 2, cwd: PROXYS_CWD, ..SpawnBlock::default() };
+        let (at, len) = world.put(0, &[&header.to_bytes()[..], strings].concat());
+        // In two parts.
+        world.call(special::SPAWN, &[0, len], &[(0, &[(at, 30), (at + 30, len - 30)])])
+    };
+    let child = spawn(b"/bin/sleep\0sleep\x00100\0") as u64;
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 0], &[]), 0);
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 1000], &[]), error(libc::EINVAL));
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 9], &[]), 0);
+    assert_eq!(world.call(special::WAIT, &[child], &[]), 9);
+    assert_eq!(world.call(special::WAIT, &[child], &[]), error(libc::ECHILD));
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 9], &[]), error(libc::ESRCH));
+    // The program of this test is there, /opt/app is not.
+    assert_eq!(spawn(b"/proc/self/exe\0exe\0--help\0"), error(libc::ENOENT));
+    assert_eq!(spawn(b"/bin/sleep"), error(libc::EINVAL));
+    assert_eq!(world.call(special::SPAWN, &[0, 8], &[]), error(libc::EFAULT));
+    let (part, long) = (u64::from(MAX_LEN) / 4, u64::from(MAX_LEN) + 1);
+    let parts = [(0, part), (0, part), (0, part), (0, part), (0, 1)];
+    assert_eq!(world.call(special::SPAWN, &[0, long], &[(0, &parts)]), error(libc::E2BIG));
 }

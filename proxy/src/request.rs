@@ -77,7 +77,7 @@ impl Checked {
     }
 }
 
-/// As the kernel sees it: an `int`.
+/// As the kernel sees it: an `int`, also where it is a process or a signal.
 #[expect(clippy::cast_possible_truncation)]
 pub fn descriptor(value: u64) -> i32 {
     value as u32 as i32

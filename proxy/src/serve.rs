@@ -77,6 +77,7 @@ impl<D: Door> Server<D> {
             this.complete(slot, result);
         });
         sys::allow_interruption();
+        sys::child::keep_ended();
         let mut policy = Policy::default();
         let mut spare = Vec::new();
         loop {
@@ -134,9 +135,12 @@ impl<D: Door> Server<D> {
         for (request, worker) in self.channel.get().requests.iter().zip(&self.workers) {
             let taken = request.state.load(SeqCst) == state::TAKEN;
             let worker = worker.load(SeqCst);
-            if taken && request.cancel.load(SeqCst) != 0 && worker != 0 {
-                sys::interrupt(worker);
+            if taken && request.cancel.load(SeqCst) != 0 {
+                // Also if no thread has begun with it yet: it is looked for again soon.
                 any = true;
+                if worker != 0 {
+                    sys::interrupt(worker);
+                }
             }
         }
         any

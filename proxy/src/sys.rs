@@ -2,6 +2,8 @@
 
 //! System calls that no crate offers as safe functions: forwarded ones, the door's ioctls, signals.
 
+pub mod child;
+
 use hermit_abi::door::{self, Attachment, StartIsle, Status};
 use hermit_abi::offload::{self, Arg};
 use libc::{c_int, c_ulong};

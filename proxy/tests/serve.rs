@@ -4,12 +4,14 @@
 
 use hermit_abi::channel::{CHANNEL_SIZE, REQUESTS, state};
 use hermit_abi::door::{Status, state as door_state};
-use hermit_abi::offload;
+use hermit_abi::offload::{self, special};
+use hermit_abi::spawn::{PROXYS_CWD, SpawnBlock};
 use hermit_proxy::descriptors::Descriptors;
 use hermit_proxy::door::Door;
 use hermit_proxy::perform::Performer;
 use hermit_proxy::serve::{Outcome, Server};
 use hermit_proxy::shm::{ChannelMap, Memory};
+use hermit_proxy::spawn::Children;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rustix::event::{EventfdFlags, eventfd};
@@ -163,6 +165,7 @@ impl World {
             exe_fd: exe.as_raw_fd(),
             start_block: vec![0; 100],
             exe_path: "/app".into(),
+            children: Children::default(),
         };
         let server = Server::new(FakeDoor(isle.clone()), ChannelMap::new(&memfd).unwrap(), performer);
         let (from, signals) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
@@ -210,6 +213,44 @@ fn a_call_that_waits_does_not_hold_up_others() {
         assert_eq!(&byte, b"x");
     }
     world.end();
+}
+
+#[test]
+fn waiting_for_a_child_can_be_interrupted_and_begun_again() {
+    let world = World::new(&[]);
+    let strings = b"/bin/sleep\0sleep\x00100\0";
+    let len = size_of::<SpawnBlock>() + strings.len();
+    let header = SpawnBlock { len: len as u32, argc: 2, cwd: PROXYS_CWD, ..SpawnBlock::default() };
+    world.isle.memory.write(0, &[&header.to_bytes()[..], strings].concat()).unwrap();
+    let len = len as u64;
+    world.isle.post(0, special::SPAWN, [1, len, 0, 0, 0, 0], [len, 0, 0, 0, 0, 0], &[(0, len)]);
+    let child = world.isle.wait(0);
+    assert!(child > 0, "{child}");
+    let args = [child as u64, 0, 0, 0, 0, 0];
+    for _ in 0..10 {
+        world.isle.post(1, special::WAIT, args, [0; 6], &[]);
+        world.isle.channel.get().requests[1].cancel.store(1, SeqCst);
+        world.isle.ring();
+        assert_eq!(world.isle.wait(1), -4, "EINTR");
+        world.isle.channel.get().requests[1].cancel.store(0, SeqCst);
+    }
+    world.isle.post(1, special::WAIT, args, [0; 6], &[]);
+    world.isle.post(2, special::SIGNAL_CHILD, [child as u64, 15, 0, 0, 0, 0], [0; 6], &[]);
+    assert_eq!(world.isle.wait(2), 0);
+    assert_eq!(world.isle.wait(1), 15);
+    world.isle.post(1, special::WAIT, args, [0; 6], &[]);
+    assert_eq!(world.isle.wait(1), -10, "ECHILD");
+    world.end();
+}
+
+#[test]
+fn children_can_be_waited_for_if_sigchld_was_ignored() {
+    let test = "waiting_for_a_child_can_be_interrupted_and_begun_again";
+    let mut command = std::process::Command::new("env");
+    command.arg("--ignore-signal=CHLD").arg(std::env::current_exe().unwrap()).args(["--exact", test]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]

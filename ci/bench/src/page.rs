@@ -27,6 +27,8 @@ const GOALS: &[(&str, f64)] = &[
     ("thread_create_join_1core", 0.5),
     ("omp_parallel_", 0.7),
     ("stream_", 1.0),
+    ("io_write_1", 3.0),
+    ("io_write_1m", 1.1),
 ];
 
 /// Below this a ratio's distance from 1 tells no difference.

@@ -17,6 +17,7 @@
 //! | `app.rs` | module, isle kernel | orders to and state of one application slot |
 //! | `channel.rs` | isle kernel, proxy | forwarded system calls of one application |
 //! | `offload.rs` | isle kernel, proxy | which calls may be forwarded and what their arguments are |
+//! | `spawn.rs` | isle kernel, proxy | commands that the application runs on Linux |
 //! | `door.rs` | module, proxy | the ioctls of `/dev/hermit/isleX` |
 //!
 //! Shared memory is only ever touched through atomics: either side may write at any time.
@@ -35,6 +36,7 @@ pub mod door;
 pub mod image;
 pub mod log;
 pub mod offload;
+pub mod spawn;
 
 /// Version of all layouts together. Module, isle kernel and proxy refuse to work with another one.
 pub const VERSION: u32 = 4;

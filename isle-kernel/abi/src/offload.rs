@@ -11,6 +11,17 @@ pub mod special {
     /// and what follows it, and returns its length; -E2BIG if it doesn't fit in `capacity`
     /// (then ask again with twice as much).
     pub const STARTUP: u32 = 0x8000_0000;
+    /// `spawn(in block, length)`: runs a command on Linux as a child of the proxy. The block is told in
+    /// `spawn.rs`. Returns the child's number on Linux once the command has begun, and otherwise why
+    /// execve(2) failed (a text without `#!` is -ENOEXEC), or that of fork(2), setsid(2), setpgid(2) or fchdir(2).
+    /// -EBADF: a descriptor isn't the application's. -EINVAL: the block is malformed. -E2BIG: it is too long.
+    pub const SPAWN: u32 = 0x8000_0001;
+    /// `wait(pid)`: waits until that child has ended and returns its status as wait(2) has it, once. -ECHILD: it isn't
+    /// a child of [`SPAWN`], or its status has been returned. After -EINTR it can be waited for again.
+    pub const WAIT: u32 = 0x8000_0002;
+    /// `signal_child(pid, signal)`: kill(2) of that child, which may have ended. -ESRCH: it isn't a child of [`SPAWN`],
+    /// or its status has been returned.
+    pub const SIGNAL_CHILD: u32 = 0x8000_0003;
 }
 
 /// What [`special::STARTUP`] writes, followed by `argc` strings, `envc` strings and the absolute path of
@@ -140,6 +151,9 @@ pub const CALLS: &[Call] = &[
     call(332, "statx", &[DirFd, Path, Scalar, Scalar, OutStruct(256)]),
     call(439, "faccessat2", &[DirFd, Path, Scalar, Scalar]),
     call(special::STARTUP, "startup", &[Out(1), Scalar]),
+    call(special::SPAWN, "spawn", &[In(1), Scalar]),
+    call(special::WAIT, "wait", &[Scalar]),
+    call(special::SIGNAL_CHILD, "signal_child", &[Scalar, Scalar]),
 ];
 
 /// The ioctls that may be forwarded, each with the structure it writes: those which C libraries

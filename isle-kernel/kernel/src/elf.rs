@@ -10,6 +10,7 @@ use elf::abi;
 use elf::endian::LittleEndian;
 use elf::file::{parse_ident, Class, FileHeader};
 use elf::segment::{ProgramHeader, SegmentTable};
+use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::paging::Prot;
 
 /// Bytes of the file header.
@@ -20,6 +21,9 @@ pub const PROGRAM_HEADER_LEN: usize = 56;
 const MAX_PROGRAM_HEADERS: u16 = 1170;
 /// Where position-independent programs go, as on Linux without address-space randomisation.
 const PIE_BASE: u64 = 0x5555_5555_4000;
+
+/// Longest path, with its NUL.
+const MAX_PATH: u64 = 4096;
 
 /// Why a file isn't run: the end of "… can't run: it …".
 pub type Problem = &'static str;
@@ -48,10 +52,12 @@ pub struct Segment {
     pub data_offset: u64,
     /// so many bytes.
     pub data_len: u64,
+    /// One past its last byte.
+    pub memory_end: u64,
     pub prot: Prot,
 }
 
-/// Where everything goes.
+/// What the file of a program asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Program {
     pub segments: Vec<Segment>,
@@ -64,6 +70,17 @@ pub struct Program {
     /// One past the highest segment.
     pub end: u64,
     pub executable_stack: bool,
+    /// The program that is to load it (PT_INTERP): where in the file its path is, and how long with its NUL.
+    pub interpreter: Option<(u64, u64)>,
+}
+
+/// Where a position-independent file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Where programs go.
+    Program,
+    /// At this address or a little above it, where there is room.
+    At(u64),
 }
 
 impl Header {
@@ -98,10 +115,23 @@ impl Header {
         usize::from(self.table_count).saturating_mul(PROGRAM_HEADER_LEN)
     }
 
-    /// Reads the program headers.
-    pub fn program(&self, table: &[u8], file_len: u64) -> Result<Program, Problem> {
+    /// From the lowest address to the highest of what is to be loaded, and how it has to be aligned, if it may go anywhere.
+    pub fn span(&self, table: &[u8]) -> Result<Option<(u64, u64)>, Problem> {
         let table = SegmentTable::new(LittleEndian, self.raw.class, table);
-        let bias = if self.position_independent { self.bias(&table)? } else { 0 };
+        if !self.position_independent {
+            return Ok(None);
+        }
+        let loads = || table.iter().filter(|h| h.p_type == abi::PT_LOAD);
+        let low = loads().map(|h| page_down(h.p_vaddr)).min().unwrap_or(0);
+        let high = loads().map(|h| h.p_vaddr.saturating_add(h.p_memsz)).max().unwrap_or(0);
+        let len = page_up(high.saturating_sub(low)).filter(|len| *len < MAPPINGS_TOP).ok_or(OUT_OF_REACH)?;
+        Ok(Some((len, alignment(&table)?)))
+    }
+
+    /// Reads the program headers.
+    pub fn program(&self, table: &[u8], file_len: u64, place: Place) -> Result<Program, Problem> {
+        let table = SegmentTable::new(LittleEndian, self.raw.class, table);
+        let bias = if self.position_independent { bias(&table, place)? } else { 0 };
         let mut program = Program {
             segments: Vec::new(),
             entry: self.entry.checked_add(bias).ok_or("has its entry point out of reach")?,
@@ -110,6 +140,7 @@ impl Header {
             bias,
             end: 0,
             executable_stack: false,
+            interpreter: None,
         };
         for header in table.iter() {
             match header.p_type {
@@ -122,7 +153,12 @@ impl Header {
                     program.headers = program.headers.max(self.headers_in(&header, bias));
                     program.segments.push(segment);
                 }
-                abi::PT_INTERP => return Err("is dynamically linked, and such programs do not run yet"),
+                abi::PT_INTERP => {
+                    if !(2..=MAX_PATH).contains(&header.p_filesz) {
+                        return Err("names its interpreter badly");
+                    }
+                    program.interpreter = Some((header.p_offset, header.p_filesz));
+                }
                 abi::PT_GNU_STACK => program.executable_stack = header.p_flags & abi::PF_X != 0,
                 _ => {}
             }
@@ -136,20 +172,6 @@ impl Header {
         Ok(program)
     }
 
-    /// Where a position-independent program is put: as aligned as its most demanding segment wants it.
-    fn bias(&self, table: &SegmentTable<'_, LittleEndian>) -> Result<u64, Problem> {
-        const BAD: Problem = "asks for an alignment that can't be";
-        let loads = || table.iter().filter(|h| h.p_type == abi::PT_LOAD);
-        let lowest = loads().map(|h| h.p_vaddr).min().unwrap_or(0);
-        let align = loads().map(|h| h.p_align).max().unwrap_or(0).max(4096);
-        if !align.is_power_of_two() || align > 1 << 30 {
-            return Err(BAD);
-        }
-        let base = PIE_BASE.checked_next_multiple_of(align).ok_or(BAD)?;
-        // Down to a multiple of a power of two.
-        base.checked_sub(lowest & align.wrapping_neg()).ok_or(BAD)
-    }
-
     /// The address of the program headers, if a segment holds them.
     fn headers_in(&self, header: &ProgramHeader, bias: u64) -> u64 {
         let inside = || {
@@ -161,8 +183,34 @@ impl Header {
     }
 }
 
+const OUT_OF_REACH: Problem = "has a segment out of reach";
+const BAD_ALIGNMENT: Problem = "asks for an alignment that can't be";
+
+/// The alignment that the most demanding segment wants: 2 MiB where one has a whole large page of text, so that it can be one.
+fn alignment(table: &SegmentTable<'_, LittleEndian>) -> Result<u64, Problem> {
+    let loads = || table.iter().filter(|h| h.p_type == abi::PT_LOAD);
+    let align = loads().map(|h| h.p_align).max().unwrap_or(0).max(PAGE_SIZE);
+    if !align.is_power_of_two() || align > 1 << 30 {
+        return Err(BAD_ALIGNMENT);
+    }
+    let is_large = loads().any(|h| h.p_flags & abi::PF_X != 0 && h.p_filesz >= 2 * LARGE_PAGE_SIZE);
+    Ok(if is_large { align.max(LARGE_PAGE_SIZE) } else { align })
+}
+
+/// What is added to the addresses of a position-independent file.
+fn bias(table: &SegmentTable<'_, LittleEndian>, place: Place) -> Result<u64, Problem> {
+    let align = alignment(table)?;
+    let lowest = table.iter().filter(|h| h.p_type == abi::PT_LOAD).map(|h| h.p_vaddr).min().unwrap_or(0);
+    let base = match place {
+        Place::Program => PIE_BASE,
+        Place::At(base) => base,
+    };
+    let base = base.checked_next_multiple_of(align).ok_or(BAD_ALIGNMENT)?;
+    // Down to a multiple of a power of two.
+    base.checked_sub(lowest & align.wrapping_neg()).ok_or(BAD_ALIGNMENT)
+}
+
 fn segment(header: &ProgramHeader, bias: u64, file_len: u64) -> Result<Segment, Problem> {
-    const OUT_OF_REACH: Problem = "has a segment out of reach";
     let address = header.p_vaddr.checked_add(bias).ok_or(OUT_OF_REACH)?;
     let last = address.checked_add(header.p_memsz).ok_or(OUT_OF_REACH)?;
     let (start, end) = (page_down(address), page_up(last).ok_or(OUT_OF_REACH)?);
@@ -187,7 +235,7 @@ fn segment(header: &ProgramHeader, bias: u64, file_len: u64) -> Result<Segment, 
     let write = header.p_flags & abi::PF_W != 0;
     let exec = header.p_flags & abi::PF_X != 0;
     let prot = Prot { read: write || exec || header.p_flags & abi::PF_R != 0, write, exec };
-    Ok(Segment { start, end, data_start: start, data_offset, data_len, prot })
+    Ok(Segment { start, end, data_start: start, data_offset, data_len, memory_end: last, prot })
 }
 
 #[cfg(test)]

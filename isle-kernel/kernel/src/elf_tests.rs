@@ -31,7 +31,11 @@ fn load(flags: u32, offset: u64, address: u64, file: u64, memory: u64) -> Vec<u8
 }
 
 fn parse(kind: u16, table: &[Vec<u8>]) -> Result<Program, Problem> {
-    Header::parse(&header(kind, table.len() as u16))?.program(&table.concat(), 0x10_0000)
+    Header::parse(&header(kind, table.len() as u16))?.program(&table.concat(), 0x10_0000, Place::Program)
+}
+
+fn parse_long(kind: u16, table: &[Vec<u8>]) -> Result<Program, Problem> {
+    Header::parse(&header(kind, table.len() as u16))?.program(&table.concat(), 8 << 20, Place::Program)
 }
 
 #[test]
@@ -59,6 +63,26 @@ fn a_static_pie_is_moved() {
 }
 
 #[test]
+fn a_program_may_name_its_interpreter() {
+    let text = load(5, 0, 0, 0x800, 0x800);
+    let mut interpreter = load(4, 0x318, 0x318, 28, 28);
+    interpreter[0] = 3;
+    let table = [interpreter, text];
+    assert_eq!(parse(3, &table).unwrap().interpreter, Some((0x318, 28)));
+    let header = Header::parse(&header(3, 2)).unwrap();
+    assert_eq!(header.span(&table.concat()).unwrap(), Some((0x1000, 0x1000)));
+    let moved = header.program(&table.concat(), 0x10_0000, Place::At(0x7000_1000)).unwrap();
+    assert_eq!(moved.bias, 0x7000_1000);
+}
+
+#[test]
+fn much_text_is_put_on_large_pages() {
+    let program = parse_long(3, &[load(5, 0, 0, 4 << 20, 4 << 20)]);
+    assert_eq!(program.unwrap().bias % LARGE_PAGE_SIZE, 0);
+    assert_eq!(parse_long(3, &[load(6, 0, 0, 4 << 20, 4 << 20)]).unwrap().bias, PIE_BASE);
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let good = load(5, 0, 0x40_0000, 0x800, 0x800);
     let cases: &[(Vec<Vec<u8>>, &str)] = &[
@@ -76,9 +100,10 @@ fn what_is_wrong_is_said() {
             vec![good.clone(), {
                 let mut h = good.clone();
                 h[0] = 3;
+                put(&mut h, 32, &5000u64.to_le_bytes());
                 h
             }],
-            "dynamically linked",
+            "names its interpreter badly",
         ),
     ];
     for (table, problem) in cases {
@@ -110,7 +135,7 @@ proptest! {
         }).collect();
         let mut bytes = header(kind, table.len() as u16);
         put(&mut bytes, 24, &entry.to_le_bytes());
-        if let Ok(program) = Header::parse(&bytes).unwrap().program(&table.concat(), 0x10_0000) {
+        if let Ok(program) = Header::parse(&bytes).unwrap().program(&table.concat(), 0x10_0000, Place::Program) {
             let mut at = LOWEST;
             for s in &program.segments {
                 prop_assert!(at <= s.start && s.start < s.end && s.end <= MAPPINGS_TOP);

@@ -17,11 +17,14 @@ macro_rules! numbers {
 }
 
 numbers! {
-    E2BIG EACCES EAGAIN EBADF EBUSY EEXIST EFAULT EINTR EINVAL EIO EMFILE ENAMETOOLONG ENODEV ENOENT ENOEXEC ENOMEM ENOSYS
-    ENOTDIR ENOTTY EOVERFLOW EPERM EPIPE ERANGE ESPIPE ESRCH ETIMEDOUT
+    E2BIG EACCES EAGAIN EBADF EBUSY EEXIST EFAULT EINTR EINVAL EIO ELOOP EMFILE ENAMETOOLONG ENODEV ENOENT ENOEXEC ENOMEM ENOSYS
+    ENOTDIR ENOTTY EOVERFLOW EPERM EPIPE ERANGE ESPIPE ENXIO ESRCH ETIMEDOUT ECHILD
 }
 
 impl Errno {
+    /// Never seen outside: memory has to be read from a file first, see [`crate::mem::space::Space::missing`].
+    pub const MISSING: Self = Self(u16::MAX);
+
     /// From a forwarded call's result below zero; nonsense becomes EIO.
     pub fn from_result(result: i64) -> Self {
         match result.checked_neg().and_then(|n| u16::try_from(n).ok()) {
@@ -32,6 +35,7 @@ impl Errno {
 
     /// As a system call returns it.
     pub fn as_result(self) -> u64 {
+        debug_assert!(self != Self::MISSING);
         (-i64::from(self.0)) as u64
     }
 }

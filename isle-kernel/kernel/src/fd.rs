@@ -61,14 +61,14 @@ impl File {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     file: Arc<File>,
     close_on_exec: bool,
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Files {
     entries: Vec<Option<Entry>>,
 }
@@ -83,6 +83,34 @@ impl Default for Files {
 }
 
 impl Files {
+    /// Without any.
+    pub fn empty() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// All that is in it.
+    pub fn into_files(self) -> impl Iterator<Item = Arc<File>> {
+        self.entries.into_iter().flatten().map(|entry| entry.file)
+    }
+
+    /// Takes those out that don't outlive execve(2).
+    pub fn close_on_exec_all(&mut self) -> Vec<Arc<File>> {
+        let gone = self.entries.iter_mut().filter(|entry| entry.as_ref().is_some_and(|entry| entry.close_on_exec));
+        gone.filter_map(Option::take).map(|entry| entry.file).collect()
+    }
+
+    /// Those that a command on Linux gets: their numbers, here and the proxy's.
+    pub fn inherited(&self) -> impl Iterator<Item = (i32, i32)> + '_ {
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(|(number, entry)| {
+            let entry = entry.as_ref().filter(|entry| !entry.close_on_exec)?;
+            match entry.file.kind {
+                Kind::Remote(fd) => Some((number as i32, fd)),
+                Kind::Text { .. } => None,
+            }
+        })
+    }
+
     fn entry(&self, fd: u64) -> Result<&Entry, Errno> {
         // Linux looks at the lower half of the register only.
         let entry = self.entries.get(fd as u32 as usize);

@@ -5,11 +5,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`serve`] | orders from Linux: applications begin and end |
-//! | [`process`], [`thread`] | an application: what its threads share, and what each has |
+//! | [`family`], [`process`], [`thread`] | an application: its processes, what threads share, and what each has |
+//! | `exec` | one program takes another one's place |
 //! | [`sched`] | which thread runs where and when |
 //! | [`futex`], [`signal`], [`timers`] | what threads wait for, and what interrupts them |
 //! | [`load`], [`elf`], [`startup`], [`stack`] | how a program gets into memory |
-//! | [`mem`] | application memory |
+//! | [`mem`], `mapped` | application memory; files that are mapped into it |
 //! | [`syscall`] | the system calls |
 //! | [`link`](mod@link), [`offload`] | system calls that the proxy makes |
 //! | [`fd`], `texts`, [`random`] | what an application has besides memory |
@@ -21,11 +22,14 @@ extern crate alloc;
 
 pub mod elf;
 pub mod errno;
+mod exec;
+pub mod family;
 pub mod fd;
 pub mod futex;
 pub mod link;
 pub mod load;
 mod logger;
+mod mapped;
 pub mod mem;
 pub mod offload;
 pub mod process;

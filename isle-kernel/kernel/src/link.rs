@@ -6,17 +6,23 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod requests;
+
 use crate::errno::{Errno, Fail};
 use crate::mem::access::Pieces;
 use crate::sched::{self, By, Task, Woken};
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 use hermit_plat::abi::app::App;
 use hermit_plat::abi::channel::{state, Channel, Request, SEGMENTS};
 use hermit_plat::shared::Shared;
-use hermit_plat::{apic, cpu};
+use hermit_plat::{apic, cpu, time};
+use requests::Requests;
 use spin::Mutex;
+
+/// Look for requests that were left to the proxy so often, while all are in use.
+const LOOK_NS: u64 = 5_000_000;
 
 /// A request to be made.
 #[derive(Debug, Default)]
@@ -33,19 +39,27 @@ pub struct Call {
 pub struct Link {
     slot: usize,
     app: &'static App,
-    channel: &'static Channel,
+    requests: Requests,
     generation: u32,
-    /// Requests that are in use or that the proxy may still be working on, one bit each.
-    busy: Mutex<u64>,
-    /// Threads that wait for a free request.
-    waiting: Mutex<VecDeque<Arc<Task>>>,
+    /// Linux wants the application to be gone: nothing is waited for any more.
+    abandoned: AtomicBool,
+    /// Threads in [`call_to_the_end`](Self::call_to_the_end).
+    lasting: Mutex<Vec<Arc<Task>>>,
 }
 
 impl Link {
     /// The link of a new application, whose channel the module has cleared.
     pub fn new(shared: Shared, slot: usize, generation: u32) -> Option<Self> {
         let (app, channel) = (shared.apps.get(slot)?, shared.channels.get(slot)?);
-        Some(Self { slot, app, channel, generation, busy: Mutex::new(0), waiting: Mutex::new(VecDeque::new()) })
+        let channel: &'static Channel = channel;
+        Some(Self {
+            slot,
+            app,
+            requests: Requests::new(&channel.requests),
+            generation,
+            abandoned: AtomicBool::new(false),
+            lasting: Mutex::new(Vec::new()),
+        })
     }
 
     /// The slot, and the generation of its order.
@@ -53,14 +67,45 @@ impl Link {
         (self.slot, self.generation)
     }
 
-    /// Has the proxy make a call and waits for its result.
+    /// Has the proxy make a call and waits for its result. A signal interrupts it as it does on Linux, the end of the process
+    /// for good: the proxy is told to give up what it then does for nobody.
     pub fn call(&self, me: &Arc<Task>, call: &Call) -> Result<i64, Fail> {
-        let (index, request) = self.take_request(me)?;
+        self.run(me, call, By::Signals)
+    }
+
+    /// As [`call`](Self::call), for what signals have to wait for.
+    pub fn call_patiently(&self, me: &Arc<Task>, call: &Call) -> Result<i64, Fail> {
+        self.run(me, call, By::End)
+    }
+
+    /// Has the proxy make a call that has to be made although the process ends. Only [`abandon`](Self::abandon) interrupts it.
+    pub fn call_to_the_end(&self, me: &Arc<Task>, call: &Call) -> Result<i64, Fail> {
+        self.lasting.lock().push(me.clone());
+        let result = self.run(me, call, By::Flag(&self.abandoned));
+        self.lasting.lock().retain(|t| !Arc::ptr_eq(t, me));
+        result
+    }
+
+    /// Linux orders the application to be gone: whatever its proxy still does, nobody waits for it.
+    pub fn abandon(&self) {
+        if !self.abandoned.swap(true, Ordering::SeqCst) {
+            let lasting = self.lasting.lock().clone();
+            for task in lasting {
+                sched::wake(&task);
+            }
+        }
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::SeqCst)
+    }
+
+    fn run(&self, me: &Arc<Task>, call: &Call, by: By) -> Result<i64, Fail> {
+        let (index, request) = self.take_request(me, by)?;
         fill(request, call);
         request.tid.store(me.process.tid_of(me), Ordering::Relaxed);
         request.state.store(state::POSTED, Ordering::SeqCst);
-        self.app.attention.store(1, Ordering::SeqCst);
-        apic::ring_doorbell();
+        self.ring();
         if let Some(cpu) = cpu::try_current() {
             cpu::count(&cpu.shared().offloads);
         }
@@ -69,23 +114,25 @@ impl Link {
             let word = u32::try_from(cpu).unwrap_or(0).wrapping_add(1);
             request.sleeping.store(word, Ordering::SeqCst);
         };
-        let mut woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, By::Signals);
-        let cancelled = woken == Woken::Interrupted && me.process.ending().is_none();
+        let mut woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, by);
+        let cancelled = woken == Woken::Interrupted;
         if cancelled {
             request.cancel.store(1, Ordering::SeqCst);
-            self.app.attention.store(1, Ordering::SeqCst);
-            apic::ring_doorbell();
-            woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, By::End);
+            self.ring();
+            if matches!(by, By::Signals) {
+                woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, By::End);
+            }
         }
         request.sleeping.store(0, Ordering::Relaxed);
         if woken != Woken::Ready {
             // The proxy may still be at it: nobody else must get that memory yet, nor that request.
             call.pieces.leave_to(self.slot);
+            self.requests.leave(index);
             return Err(Fail::Ended);
         }
         let result = request.result.load(Ordering::Relaxed);
         request.state.store(state::FREE, Ordering::Release);
-        self.free_request(index);
+        self.requests.give(index);
         match result {
             0.. => Ok(result),
             _ if cancelled && Errno::from_result(result) == Errno::EINTR => Err(Fail::Restart),
@@ -93,36 +140,31 @@ impl Link {
         }
     }
 
-    fn take_request(&self, me: &Arc<Task>) -> Result<(u32, &'static Request), Fail> {
-        loop {
-            {
-                let mut busy = self.busy.lock();
-                let index = busy.trailing_ones();
-                if let Some(request) = self.channel.requests.get(index as usize) {
-                    *busy |= 1 << index;
-                    return Ok((index, request));
-                }
-                me.futex_woken.store(false, Ordering::SeqCst);
-                self.waiting.lock().push_back(me.clone());
-            }
-            let woken = sched::wait(me, None, &|| me.futex_woken.load(Ordering::SeqCst));
-            self.waiting.lock().retain(|t| !Arc::ptr_eq(t, me));
-            match woken {
-                Woken::Ready | Woken::TimedOut => {}
-                Woken::Interrupted if me.process.ending().is_some() => return Err(Fail::Ended),
-                Woken::Interrupted => return Err(Fail::Restart),
-            }
-        }
+    /// Tells the proxy that there is something for it.
+    fn ring(&self) {
+        self.app.attention.store(1, Ordering::SeqCst);
+        apic::ring_doorbell();
     }
 
-    fn free_request(&self, index: u32) {
-        let mut busy = self.busy.lock();
-        *busy &= !(1 << index);
-        let next = self.waiting.lock().pop_front();
-        drop(busy);
-        if let Some(task) = next {
-            task.futex_woken.store(true, Ordering::SeqCst);
-            sched::wake(&task);
+    fn take_request(&self, me: &Arc<Task>, by: By) -> Result<(usize, &'static Request), Fail> {
+        let wanted = me.tid as usize;
+        if let Some(taken) = self.requests.take(wanted) {
+            return Ok(taken);
+        }
+        loop {
+            self.requests.queue(me);
+            if let Some(taken) = self.requests.take(wanted) {
+                self.requests.give_up(me);
+                return Ok(taken);
+            }
+            let deadline = self.requests.has_left().then(|| time::monotonic_ns().saturating_add(LOOK_NS));
+            let is_there = || me.futex_woken.load(Ordering::SeqCst) || self.requests.has_answered();
+            let woken = sched::wait_for(me, deadline, by, &is_there);
+            if woken == Woken::Interrupted {
+                self.requests.give_up(me);
+                return Err(if me.process.ending().is_some() { Fail::Ended } else { Fail::Restart });
+            }
+            self.requests.unqueue(me);
         }
     }
 }

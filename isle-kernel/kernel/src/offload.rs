@@ -150,7 +150,7 @@ mod tests {
 
     fn space() -> Space {
         let mut space = Space::new().unwrap();
-        space.map(Area { start: AT, end: AT + 0x4000, prot: Prot::READ_WRITE, kind: Kind::Mapping }).unwrap();
+        space.map(Area::private(AT, AT + 0x4000, Prot::READ_WRITE, Kind::Mapping)).unwrap();
         space
     }
 

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! An application: what its threads share.
+//! A process: what its threads share.
 
-use crate::errno::End;
+use crate::errno::{End, Errno, Fail};
+use crate::family::{Child, Family, Kin};
 use crate::fd::Files;
 use crate::futex::Futexes;
 use crate::link::Link;
+use crate::mem::object::Objects;
 use crate::mem::space::Space;
 use crate::random::Random;
-use crate::sched::Task;
+use crate::sched::{self, Task};
 use crate::signal::Signals;
 use crate::startup::Startup;
 use crate::syscall::{default_limits, Limits};
@@ -27,21 +29,53 @@ const MAX_THREADS: usize = 16384;
 /// Set in [`Process::ending`] once it is known how it ends.
 const ENDS: u64 = 1 << 32;
 
-/// An application. Locks are taken in the order in which they stand here.
+/// What a new process does with its parent's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Both use the same.
+    Shared,
+    /// Each has its own from now on.
+    Copied,
+}
+
+/// How a process is to be forked.
+pub struct Fork {
+    pub memory: Memory,
+    pub shares_files: bool,
+    /// All signals that are handled get their default action.
+    pub resets_handlers: bool,
+    /// What the parent is sent at the end.
+    pub exit_signal: u32,
+    /// The thread that waits until the child uses its memory no longer.
+    pub lender: Option<Arc<Task>>,
+}
+
+/// A process. Locks are taken in the order in which they stand here.
 pub struct Process {
     /// What CPUs share that run it.
     pub root: Arc<Root>,
-    pub link: Link,
+    /// Shared with all processes of the application.
+    pub link: Arc<Link>,
+    pub family: Arc<Family>,
+    pub kin: Kin,
+    /// Where this is 0, the process is the application's first.
+    number: u32,
     startup: Once<Startup>,
+    /// What execve(2) has put in its place, but for who it is.
+    executed: Mutex<Option<Arc<Startup>>>,
     ending: AtomicU64,
     /// The status of the thread that ended last by itself.
     last_status: AtomicU32,
-    next_tid: AtomicU32,
+    /// The only thread that goes on, by its serial number, since it executes another program; 0: all do.
+    survivor: AtomicU64,
     pub signals: Mutex<Signals>,
     threads: Mutex<BTreeMap<u32, Arc<Task>>>,
-    pub futexes: Futexes,
-    pub space: Mutex<Space>,
-    pub files: Mutex<Files>,
+    /// Those of all threads that share the memory.
+    pub futexes: Arc<Futexes>,
+    pub space: Arc<Mutex<Space>>,
+    pub files: Arc<Mutex<Files>>,
+    /// Files that are mapped.
+    pub objects: Arc<Objects>,
     pub timers: Mutex<Timers>,
     pub random: Mutex<Random>,
     /// setrlimit(2).
@@ -53,27 +87,90 @@ pub struct Process {
 }
 
 impl Process {
-    /// An empty one. `None` without kernel memory.
+    /// The first of an application: empty. `None` without kernel memory.
     pub fn new(link: Link) -> Option<Arc<Self>> {
         let space = Space::new()?;
-        Some(Arc::new(Self {
+        let this = Arc::new(Self {
             root: space.tables().root().clone(),
-            link,
+            link: Arc::new(link),
+            family: Arc::default(),
+            kin: Kin::default(),
+            number: 0,
             startup: Once::new(),
+            executed: Mutex::new(None),
             ending: AtomicU64::new(0),
             last_status: AtomicU32::new(0),
-            next_tid: AtomicU32::new(0),
+            survivor: AtomicU64::new(0),
             signals: Mutex::new(Signals::default()),
             threads: Mutex::new(BTreeMap::new()),
-            futexes: Futexes::default(),
-            space: Mutex::new(space),
-            files: Mutex::new(Files::default()),
+            futexes: Arc::default(),
+            space: Arc::new(Mutex::new(space)),
+            files: Arc::default(),
+            objects: Arc::default(),
             timers: Mutex::new(Timers::default()),
             random: Mutex::new(Random::new(&[0; 16])),
             limits: Mutex::new(default_limits()),
             started_ns: time::monotonic_ns(),
             gone_ns: AtomicU64::new(0),
-        }))
+        });
+        this.family.add(&this);
+        Some(this)
+    }
+
+    /// A child of this one. EAGAIN: there are too many processes.
+    pub fn fork(self: &Arc<Self>, fork: Fork) -> Result<Arc<Self>, Errno> {
+        let (space, futexes) = match fork.memory {
+            Memory::Shared => (self.space.clone(), self.futexes.clone()),
+            Memory::Copied => (Arc::new(Mutex::new(self.space.lock().fork()?)), Arc::default()),
+        };
+        let mut random = [0; 16];
+        self.random.lock().fill(&mut random);
+        let number = self.new_tid();
+        let mut signals = self.signals.lock().inherited();
+        if fork.resets_handlers {
+            signals.reset();
+        }
+        let root = space.lock().tables().root().clone();
+        let child = Arc::new(Self {
+            root,
+            link: self.link.clone(),
+            family: self.family.clone(),
+            kin: Kin::of_child(self, fork.exit_signal, fork.lender),
+            number,
+            startup: Once::initialized(self.program().of_child(number, self.pid(), random)),
+            executed: Mutex::new(None),
+            ending: AtomicU64::new(0),
+            last_status: AtomicU32::new(0),
+            survivor: AtomicU64::new(0),
+            signals: Mutex::new(signals),
+            threads: Mutex::new(BTreeMap::new()),
+            futexes,
+            space,
+            files: if fork.shares_files { self.files.clone() } else { Arc::new(Mutex::new(self.files.lock().clone())) },
+            objects: self.objects.clone(),
+            timers: Mutex::new(Timers::default()),
+            random: Mutex::new(Random::new(&random)),
+            limits: Mutex::new(*self.limits.lock()),
+            started_ns: time::monotonic_ns(),
+            gone_ns: AtomicU64::new(0),
+        });
+        if !self.family.add(&child) {
+            return Err(Errno::EAGAIN);
+        }
+        let born = Child { pid: number, process: Arc::downgrade(&child), status: None, run_ns: 0 };
+        self.kin.children.lock().insert(number, born);
+        Ok(child)
+    }
+
+    /// Takes back a child that has no thread yet.
+    pub fn unfork(&self, child: &Arc<Self>) {
+        self.kin.children.lock().remove(&child.number);
+        self.family.remove(child, End(0));
+    }
+
+    /// True for the application's first process.
+    pub fn is_first(&self) -> bool {
+        self.number == 0
     }
 
     /// What the proxy said about the program.
@@ -91,6 +188,20 @@ impl Process {
         self.startup.call_once(|| startup);
     }
 
+    /// The program that runs now.
+    ///
+    /// # Panics
+    ///
+    /// As [`startup`](Self::startup).
+    pub fn program(&self) -> Arc<Startup> {
+        self.executed.lock().clone().unwrap_or_else(|| Arc::new(self.startup().clone()))
+    }
+
+    /// From now on it is another program.
+    pub fn set_program(&self, program: Startup) {
+        *self.executed.lock() = Some(Arc::new(program));
+    }
+
     /// getpid(2). 0 before the proxy has said it.
     pub fn pid(&self) -> u32 {
         self.startup.get().map_or(0, |s| s.pid)
@@ -103,15 +214,13 @@ impl Process {
 
     /// The number of a new thread: behind that of the process, and nobody else's.
     pub fn new_tid(&self) -> u32 {
-        const LIMIT: u32 = 1 << 22;
-        let threads = self.threads.lock();
-        loop {
-            let next = self.next_tid.fetch_add(1, Ordering::Relaxed);
-            let tid = (self.pid() + 1 + next % LIMIT) % LIMIT;
-            if tid > 1 && tid != self.pid() && !threads.contains_key(&tid) {
-                return tid;
-            }
-        }
+        let base = self.family.first().map_or(0, |first| first.pid());
+        self.family.new_id(base)
+    }
+
+    /// True if one of its threads but the first has this number.
+    pub fn has_thread(&self, tid: u32) -> bool {
+        self.threads.lock().contains_key(&tid)
     }
 
     /// The number of a thread as it sees it itself.
@@ -126,7 +235,7 @@ impl Process {
     /// Adds a thread; false if there are too many, or the process ends.
     pub fn add(&self, task: &Arc<Task>) -> bool {
         let mut threads = self.threads.lock();
-        let fits = threads.len() < MAX_THREADS && self.ending().is_none();
+        let fits = threads.len() < MAX_THREADS && self.ending().is_none() && self.survivor.load(Ordering::SeqCst) == 0;
         if fits {
             threads.insert(task.tid, task.clone());
         }
@@ -136,9 +245,16 @@ impl Process {
     /// Removes a thread that ends; true if it was the last.
     pub fn remove(&self, task: &Task) -> bool {
         self.gone_ns.fetch_add(task.run_ns(), Ordering::Relaxed);
-        let mut threads = self.threads.lock();
-        threads.remove(&task.tid);
-        threads.is_empty()
+        let (is_empty, survivor) = {
+            let mut threads = self.threads.lock();
+            threads.remove(&task.tid);
+            let survivor = self.survivor.load(Ordering::SeqCst);
+            (threads.is_empty(), threads.values().find(|t| t.serial() == survivor).cloned())
+        };
+        if let Some(survivor) = survivor {
+            sched::wake(&survivor);
+        }
+        is_empty
     }
 
     /// How many threads it has.
@@ -166,6 +282,30 @@ impl Process {
     pub fn ending(&self) -> Option<End> {
         let ending = self.ending.load(Ordering::SeqCst);
         (ending != 0).then_some(End(ending as u32))
+    }
+
+    /// True if a thread has to leave: the process ends, or another thread executes another program.
+    pub fn has_to_leave(&self, task: &Task) -> bool {
+        let survivor = self.survivor.load(Ordering::SeqCst);
+        self.ending().is_some() || (survivor != 0 && survivor != task.serial())
+    }
+
+    /// Has all other threads leave, and waits until they have.
+    pub fn leave_alone(&self, me: &Arc<Task>) -> Result<(), Fail> {
+        if self.survivor.compare_exchange(0, me.serial(), Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            // Another thread is at it.
+            return Err(Fail::Ended);
+        }
+        for task in self.threads() {
+            task.notify();
+        }
+        let is_alone = || self.thread_count() <= 1;
+        let woken = sched::wait_patiently(me, &is_alone);
+        self.survivor.store(0, Ordering::SeqCst);
+        match woken {
+            sched::Woken::Ready => Ok(()),
+            _ => Err(Fail::Ended),
+        }
     }
 
     /// Ends it: all threads leave as soon as they can. The first end counts.

@@ -20,6 +20,10 @@ use hermit_plat::shared::{for_test, Shared};
 use linux_raw_sys::general as nr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use zerocopy::IntoBytes;
+
+#[path = "link_tests.rs"]
+mod link;
 
 const GENERATION: u32 = 5;
 /// Where the tests have their data.
@@ -129,6 +133,19 @@ impl Script {
                 0
             }
             nr::__NR_lseek => arg(1) as i64,
+            nr::__NR_fstat => {
+                // All descriptors are of the same regular file.
+                let mut stat = [0; 18];
+                (stat[0], stat[1], stat[3], stat[6]) = (1, 2, 0o100_644, self.program.len() as u64);
+                scatter(request, stat.as_bytes());
+                0
+            }
+            nr::__NR_dup => 78,
+            nr::__NR_pwrite64 => {
+                let (bytes, at) = (gather(request), arg(3) as usize);
+                self.program[at..at + bytes.len()].copy_from_slice(&bytes);
+                bytes.len() as i64
+            }
             number => panic!("call {number} wasn't expected"),
         }
     }
@@ -187,6 +204,14 @@ impl Machine {
         Self { shared, proxy: Proxy::start(shared, program), _world: world }
     }
 
+    /// As if the proxy had answered all that it was asked.
+    fn reset(&self) {
+        self.proxy.script().hang = None;
+        for request in &self.shared.channels[0].requests {
+            request.state.store(state::FREE, Ordering::SeqCst);
+        }
+    }
+
     fn link(&self) -> Link {
         Link::new(self.shared, 0, GENERATION).unwrap()
     }
@@ -200,6 +225,7 @@ impl Machine {
             Ok(context) => thread.context = context,
             Err(end) => {
                 process.remove(&thread.task);
+                process.family.remove(&process, end);
                 return Err(end);
             }
         }
@@ -237,12 +263,12 @@ fn a_program_is_loaded_with_its_stack() {
     let mut p = machine.process();
     assert_eq!(p.context.rip, 0x40_1000);
     let mut code = [0; 18];
-    p.space().read(0x40_1000, &mut code).unwrap();
+    p.memory().read(0x40_1000, &mut code).unwrap();
     assert_eq!(&code, b"the program's code");
-    assert_eq!(p.space().write(0x40_1000, b"x"), Err(Errno::EFAULT), "not writable");
-    assert_eq!(p.space().read_u64(0x40_2ff8), Ok(0), "zero behind the file's part");
-    let [argc, argv0]: [u64; 2] = p.space().read_words(p.context.rsp).unwrap();
-    assert_eq!((argc, p.space().read_string(argv0, 100).unwrap().as_slice()), (2, b"./hello".as_slice()));
+    assert_eq!(p.memory().write(0x40_1000, b"x"), Err(Errno::EFAULT), "not writable");
+    assert_eq!(p.memory().read_u64(0x40_2ff8), Ok(0), "zero behind the file's part");
+    let [argc, argv0]: [u64; 2] = p.memory().read_words(p.context.rsp).unwrap();
+    assert_eq!((argc, p.memory().read_string(argv0, 100).unwrap().as_slice()), (2, b"./hello".as_slice()));
     assert_eq!(call(&mut p, nr::__NR_getpid, [0; 6]), 4321);
     assert_eq!(call(&mut p, nr::__NR_brk, [0; 6]), 0x40_3000);
 }
@@ -272,7 +298,7 @@ fn what_a_lying_proxy_says_is_an_error() {
     assert_eq!(call(&mut p, nr::__NR_read, [0, DATA, 10, 0, 0, 0]), EIO);
     machine.proxy.script().answer = Some(-5000);
     assert_eq!(call(&mut p, nr::__NR_read, [0, DATA, 10, 0, 0, 0]), EIO);
-    p.space().write(DATA, b"/x\0").unwrap();
+    p.memory().write(DATA, b"/x\0").unwrap();
     machine.proxy.script().answer = Some(1 << 40);
     assert_eq!(call(&mut p, nr::__NR_open, [DATA, 0, 0, 0, 0, 0]), EIO);
 }
@@ -281,7 +307,7 @@ fn what_a_lying_proxy_says_is_an_error() {
 fn reading_and_writing() {
     let machine = Machine::new(program());
     let mut p = machine.process();
-    p.space().write(DATA, b"hello").unwrap();
+    p.memory().write(DATA, b"hello").unwrap();
     assert_eq!(call(&mut p, nr::__NR_write, [1, DATA, 5, 0, 0, 0]), 5);
     assert_eq!(call(&mut p, nr::__NR_read, [0, DATA + 0xfff8, 100, 0, 0, 0]), 8, "up to the mapping's end");
     assert_eq!(call(&mut p, nr::__NR_read, [0, DATA + 0x1_0000, 1, 0, 0, 0]), EFAULT);
@@ -290,8 +316,8 @@ fn reading_and_writing() {
         assert_eq!(call(&mut p, nr::__NR_openat, [u64::MAX - 99, bad, 0, 0, 0, 0]), EFAULT);
     }
     // Two buffers, the second of which is cut off.
-    p.space().write_words(DATA + 0x100, &[DATA + 1, 3, DATA + 0xfffe, 10]).unwrap();
-    p.space().write(DATA + 0xfffe, b"!?").unwrap();
+    p.memory().write_words(DATA + 0x100, &[DATA + 1, 3, DATA + 0xfffe, 10]).unwrap();
+    p.memory().write(DATA + 0xfffe, b"!?").unwrap();
     assert_eq!(call(&mut p, nr::__NR_writev, [2, DATA + 0x100, 2, 0, 0, 0]), 5);
     assert_eq!(machine.proxy.script().written, b"helloell!?");
     assert_eq!(call(&mut p, nr::__NR_readv, [0, DATA + 0x100, 1, 0, 0, 0]), 3);
@@ -314,16 +340,16 @@ fn scattered_memory_makes_no_short_transfers() {
     let flags = u64::from(nr::MAP_PRIVATE | nr::MAP_ANONYMOUS | nr::MAP_FIXED);
     let sieve = DATA + 0x200_0000;
     assert!(call(&mut p, nr::__NR_mmap, [sieve, 0x20_0000, 3, flags, 0, 0]) > 0);
-    p.space().write(sieve, b"x").unwrap();
+    p.memory().write(sieve, b"x").unwrap();
     for page in (0..512).step_by(2) {
         assert_eq!(call(&mut p, nr::__NR_munmap, [sieve + page * 4096, 4096, 0, 0, 0, 0]), 0);
     }
     for page in 0..PAGES {
-        p.space().write(a + page * 4096, &[page as u8; 4096]).unwrap();
-        p.space().write(b + page * 4096, b"x").unwrap();
+        p.memory().write(a + page * 4096, &[page as u8; 4096]).unwrap();
+        p.memory().write(b + page * 4096, b"x").unwrap();
     }
     let mut pieces = Pieces::default();
-    p.space().pieces(a, PAGES * 4096, Access::Read, 1000, &mut pieces).unwrap();
+    p.memory().pieces(a, PAGES * 4096, Access::Read, 1000, &mut pieces).unwrap();
     assert!(pieces.len() > 24, "{}", pieces.len());
     let len = PAGES * 4096;
     assert_eq!(call(&mut p, nr::__NR_write, [1, a, len, 0, 0, 0]), len as i64);
@@ -332,7 +358,7 @@ fn scattered_memory_makes_no_short_transfers() {
     machine.proxy.script().program = expected.clone();
     assert_eq!(call(&mut p, nr::__NR_pread64, [0, b, len, 0, 0, 0]), len as i64);
     let mut back = vec![0; len as usize];
-    p.space().read(b, &mut back).unwrap();
+    p.memory().read(b, &mut back).unwrap();
     assert_eq!(back, expected);
     assert_eq!(call(&mut p, nr::__NR_pread64, [0, b, len, 10, 0, 0]), len as i64 - 10, "up to the end");
     assert_eq!(call(&mut p, nr::__NR_pread64, [0, b, len, u64::MAX, 0, 0]), EINVAL);
@@ -345,7 +371,7 @@ fn scattered_memory_makes_no_short_transfers() {
 fn descriptors_are_closed_once() {
     let machine = Machine::new(program());
     let mut p = machine.process();
-    p.space().write(DATA, b"/some\0/none\0").unwrap();
+    p.memory().write(DATA, b"/some\0/none\0").unwrap();
     let at = u64::from(nr::AT_FDCWD as u32);
     assert_eq!(call(&mut p, nr::__NR_openat, [at, DATA + 6, 0, 0, 0, 0]), -2);
     assert_eq!(call(&mut p, nr::__NR_openat, [at, DATA, nr::O_CLOEXEC.into(), 0, 0, 0]), 3);
@@ -365,16 +391,16 @@ fn mappings_move_and_shrink() {
     let mut p = machine.process();
     let flags = u64::from(nr::MAP_PRIVATE | nr::MAP_ANONYMOUS);
     let a = call(&mut p, nr::__NR_mmap, [0, 0x3000, 3, flags, u64::MAX, 0]) as u64;
-    p.space().write(a + 0x2000, b"here").unwrap();
+    p.memory().write(a + 0x2000, b"here").unwrap();
     // As musl looks for the end of its stack: ENOMEM while something follows, EFAULT where nothing is.
     assert_eq!(call(&mut p, nr::__NR_mremap, [a, 0x1000, 0x2000, 0, 0, 0]), ENOMEM);
     assert_eq!(call(&mut p, nr::__NR_mremap, [0x5000_0000, 0x1000, 0x2000, 0, 0, 0]), EFAULT);
     let b = call(&mut p, nr::__NR_mremap, [a, 0x3000, 0x50_0000, 1, 0, 0]) as u64;
     let mut text = [0; 4];
-    p.space().read(b + 0x2000, &mut text).unwrap();
+    p.memory().read(b + 0x2000, &mut text).unwrap();
     assert_eq!(&text, b"here");
     assert_eq!(call(&mut p, nr::__NR_mremap, [b, 0x50_0000, 0x1000, 0, 0, 0]), b as i64);
-    assert_eq!(p.space().read(b + 0x2000, &mut text), Err(Errno::EFAULT));
+    assert_eq!(p.memory().read(b + 0x2000, &mut text), Err(Errno::EFAULT));
     // Larger than all memory: only as a reservation.
     let reserve = flags | u64::from(nr::MAP_NORESERVE);
     assert_eq!(call(&mut p, nr::__NR_mmap, [0, 1 << 40, 3, flags, 0, 0]), ENOMEM);
@@ -392,17 +418,50 @@ fn files_are_mapped_by_reading_them() {
     let map = u64::from(nr::MAP_PRIVATE);
     let a = call(&mut p, nr::__NR_mmap, [0, 0x5000, 1, map, 0, 0x1000]) as u64;
     let mut code = [0; 11];
-    p.space().read(a, &mut code).unwrap();
+    p.memory().read(a, &mut code).unwrap();
     assert_eq!(&code, b"the program");
-    assert_eq!(p.space().read_u64(a + 0x4000), Ok(0));
-    assert_eq!(p.space().write(a, b"x"), Err(Errno::EFAULT));
+    assert_eq!(p.memory().read_u64(a + 0x1000), Err(Errno::EFAULT), "behind the file's end");
+    assert_eq!(p.memory().write(a, b"x"), Err(Errno::EFAULT));
     assert_eq!(call(&mut p, nr::__NR_mmap, [0, 0x5000, 1, map, 8, 0]), EBADF);
     assert_eq!(call(&mut p, nr::__NR_mmap, [0, 0x5000, 1, map, 0, 1]), EINVAL);
+}
+
+#[test]
+fn shared_mappings_are_written_back() {
+    let machine = Machine::new(program());
+    let before = frames::shared().lock().used();
+    let mut p = machine.process();
+    let (private, shared) = (u64::from(nr::MAP_PRIVATE), u64::from(nr::MAP_SHARED));
+    let a = call(&mut p, nr::__NR_mmap, [0, 0x2000, 3, shared, 0, 0]) as u64;
+    let b = call(&mut p, nr::__NR_mmap, [0, 0x2000, 3, private, 0, 0]) as u64;
+    p.memory().write(b + 0x1000, b"private").unwrap();
+    p.memory().write(a + 0x1000, b"shared").unwrap();
+    let read = |p: &mut Thread, at: u64| {
+        let mut text = [0; 11];
+        p.memory().read(at, &mut text).unwrap();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    assert_eq!((read(&mut p, b + 0x1000), read(&mut p, a + 0x1000)), ("privategram".into(), "sharedogram".into()));
+    let in_file = |machine: &Machine| machine.proxy.script().program[0x1000..0x1011].to_vec();
+    assert_eq!(in_file(&machine), b"the program's cod");
+    assert_eq!(call(&mut p, nr::__NR_msync, [a, 0x2000, nr::MS_SYNC.into(), 0, 0, 0]), 0);
+    assert_eq!(in_file(&machine), b"sharedogram's cod");
+    // What is written afterwards is noticed again.
+    p.memory().write(a + 0x1000, b"SHARED").unwrap();
+    assert_eq!(call(&mut p, nr::__NR_munmap, [a, 0x2000, 0, 0, 0, 0]), 0);
+    assert_eq!(in_file(&machine), b"SHAREDogram's cod");
+    assert_eq!(read(&mut p, b + 0x1000), "privategram");
+    let process = p.process.clone();
+    end(p);
+    process.space.lock().clear();
+    drop(process);
+    assert_eq!(frames::shared().lock().used(), before);
 }
 
 /// What a thread does at its end.
 fn end(p: Box<Thread>) {
     p.process.remove(&p.task);
+    p.process.family.remove(&p.process, End(0));
 }
 
 #[test]
@@ -432,10 +491,7 @@ fn orders_and_signals_end_a_waiting_application() {
         assert_eq!(after, before);
         frames::shared().lock().release(Pinner::Slot(0));
         assert_eq!(frames::shared().lock().used(), before);
-        machine.proxy.script().hang = None;
-        for request in &machine.shared.channels[0].requests {
-            request.state.store(state::FREE, Ordering::SeqCst);
-        }
+        machine.reset();
     }
 }
 
@@ -447,7 +503,7 @@ fn a_process_signals_itself() {
     assert_eq!(kill(&mut p, 0), Ok(0));
     assert_eq!(kill(&mut p, 17), Ok(0), "SIGCHLD is ignored");
     assert_eq!(kill(&mut p, 65), Ok(EINVAL));
-    p.space().write_words(DATA, &[1 << 14]).unwrap();
+    p.memory().write_words(DATA, &[1 << 14]).unwrap();
     assert_eq!(call(&mut p, nr::__NR_rt_sigprocmask, [0, DATA, 0, 8, 0, 0]), 0);
     assert_eq!(kill(&mut p, 15), Ok(0), "blocked");
     assert_eq!(try_call(&mut p, nr::__NR_rt_sigprocmask, [1, DATA, 0, 8, 0, 0]), Err(End::signal(15)));
@@ -474,7 +530,7 @@ fn every_number_with_any_argument_is_harmless() {
         nr::__NR_ppoll,
     ];
     // No CPU would ever run the new thread.
-    let begins = [nr::__NR_clone, nr::__NR_clone3];
+    let begins = [nr::__NR_clone, nr::__NR_clone3, nr::__NR_fork, nr::__NR_vfork];
     let sleeps = [nr::__NR_nanosleep, nr::__NR_clock_nanosleep];
     machine.proxy.script().answer = Some(3);
     let value = prop_oneof![

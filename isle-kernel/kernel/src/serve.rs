@@ -5,11 +5,13 @@
 //! Each CPU looks after the slot that has its number; the application's threads run wherever there is room.
 
 use crate::errno::End;
+use crate::family::{self, Family};
 use crate::link::Link;
 use crate::mem::frames::{self, Pinner};
 use crate::process::Process;
 use crate::sched;
-use crate::signal::{self, number::SIGKILL, Info};
+use crate::signal::number::{SIGHUP, SIGINT, SIGKILL, SIGQUIT};
+use crate::signal::{self, Info};
 use crate::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -45,7 +47,14 @@ pub fn main(index: usize) -> ! {
 static READY: AtomicBool = AtomicBool::new(false);
 
 /// The applications of all slots.
-static SLOTS: Once<Vec<Mutex<Option<Arc<Process>>>>> = Once::new();
+static SLOTS: Once<Vec<Mutex<Option<Application>>>> = Once::new();
+
+/// An application in its slot.
+#[derive(Clone)]
+struct Application {
+    family: Arc<Family>,
+    link: Arc<Link>,
+}
 
 /// Applications that run now, and how many have ever begun.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -100,16 +109,17 @@ fn has_news(app: &App) -> bool {
 /// True if there is something for [`look_at_orders`].
 pub fn has_orders() -> bool {
     slot().is_some_and(|(shared, _, app)| {
-        has_to_stop(shared) || new_order(app).is_some() || (has_news(app) && !is_ending())
+        has_to_stop(shared) || new_order(app).is_some() || (has_news(app) && !is_settled(app))
     })
 }
 
-/// True if the application of this CPU's slot has been told to end.
-fn is_ending() -> bool {
-    process().is_none_or(|p| p.ending().is_some())
+/// True if the application of this CPU's slot ends, and has been told by what order.
+fn is_settled(app: &App) -> bool {
+    let is_killed = app::value(app.order.load(Ordering::Acquire)) == app::order::KILL;
+    application().is_none_or(|a| a.family.is_ending() && (!is_killed || a.link.is_abandoned()))
 }
 
-fn process() -> Option<Arc<Process>> {
+fn application() -> Option<Application> {
     SLOTS.get()?.get(cpu::index())?.lock().clone()
 }
 
@@ -123,24 +133,31 @@ pub fn look_at_orders() {
         open(shared, index, app, app::generation(order));
     }
     if has_news(app) {
-        if let Some(process) = process() {
-            tell(&process, app);
+        if let Some(application) = application() {
+            tell(&application, app);
         }
     }
 }
 
 /// Passes on what Linux wants of an application.
-fn tell(process: &Process, app: &App) {
-    let (_, generation) = process.link.slot();
+fn tell(application: &Application, app: &App) {
+    let (_, generation) = application.link.slot();
     if app.order.load(Ordering::Acquire) != app::word(generation, app::order::RUN) {
-        process.end(End::signal(SIGKILL));
+        application.family.end(End::signal(SIGKILL));
+        application.link.abandon();
     }
     let mut signals = app.signals.swap(0, Ordering::AcqRel);
     while signals != 0 {
         let number = signals.trailing_zeros() + 1;
         signals &= signals - 1;
-        // From whoever sent it to the proxy; a queue that is full loses signals, as on Linux.
-        let _ = signal::send(process, None, Info::user(number, 0, 0, 0));
+        // A terminal's signals are for all processes, whose group it is.
+        let for_all = matches!(number, SIGINT | SIGQUIT | SIGHUP);
+        let first = application.family.first();
+        let receivers = if for_all { application.family.members() } else { first.into_iter().collect() };
+        for process in receivers {
+            // From whoever sent it to the proxy; a queue that is full loses signals, as on Linux.
+            let _ = signal::send(&process, None, Info::user(number, 0, 0, 0));
+        }
     }
 }
 
@@ -155,7 +172,7 @@ fn open(shared: &Shared, slot: usize, app: &App, generation: u32) {
     let begun = Link::new(*shared, slot, generation).and_then(Process::new).and_then(|process| {
         let thread = Thread::first(&process)?;
         if let Some(place) = SLOTS.get().and_then(|s| s.get(slot)) {
-            *place.lock() = Some(process.clone());
+            *place.lock() = Some(Application { family: process.family.clone(), link: process.link.clone() });
         }
         let task = thread.task.clone();
         process.add(&task);
@@ -169,16 +186,21 @@ fn open(shared: &Shared, slot: usize, app: &App, generation: u32) {
     }
 }
 
-/// Ends an application whose last thread is ending: all that belonged to it is released first.
+/// Ends a process whose last thread is ending: all that belonged to it is released first.
 pub fn close(process: &Arc<Process>) {
     let (slot, generation) = process.link.slot();
     let end = process.ending().unwrap_or(process.last_status());
     process.end(end);
     process.timers.lock().clear();
-    process.space.lock().clear();
+    if !process.kin.is_borrower() && Arc::strong_count(&process.space) == 1 {
+        process.space.lock().clear();
+    }
+    let last = process.family.remove(process, end);
+    family::mourn(process, end);
+    let Some(end) = last else { return };
     if let Some(place) = SLOTS.get().and_then(|s| s.get(slot)) {
-        let process = place.lock().take();
-        drop(process);
+        let application = place.lock().take();
+        drop(application);
     }
     if let Some(app) = shared::try_get().and_then(|s| s.apps.get(slot)) {
         report(app, generation, end);

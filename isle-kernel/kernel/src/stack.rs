@@ -25,7 +25,15 @@ const MIN_SIGNAL_STACK: u64 = 3632;
 const AUXV: u64 = 21;
 
 /// Lays out the stack below `top`; returns the stack pointer and what is to be written there.
-pub fn build(top: u64, len: u64, startup: &Startup, program: &Program) -> Result<(u64, Vec<u8>), Errno> {
+///
+/// `base`: where the interpreter is, or 0.
+pub fn build(
+    top: u64,
+    len: u64,
+    startup: &Startup,
+    program: &Program,
+    base: u64,
+) -> Result<(u64, Vec<u8>), Errno> {
     const PLATFORM: &[u8] = b"x86_64\0";
     let strings = startup.raw_strings();
     // From low to high: pointers, then random bytes, the platform's name, all strings; Linux leaves a null word
@@ -56,7 +64,7 @@ pub fn build(top: u64, len: u64, startup: &Startup, program: &Program) -> Result
     }
     put(0);
     let mut pairs = 0;
-    for (kind, value) in auxv(startup, program, random, platform, at) {
+    for (kind, value) in auxv(startup, program, base, [random, platform, at]) {
         put(kind.into());
         put(value);
         pairs += 1;
@@ -70,7 +78,12 @@ pub fn build(top: u64, len: u64, startup: &Startup, program: &Program) -> Result
 }
 
 /// The auxiliary vector, with the addresses of what it points to.
-fn auxv(startup: &Startup, program: &Program, random: u64, platform: u64, path: u64) -> [(u32, u64); AUXV as usize] {
+fn auxv(
+    startup: &Startup,
+    program: &Program,
+    base: u64,
+    [random, platform, path]: [u64; 3],
+) -> [(u32, u64); AUXV as usize] {
     let (hwcap, hwcap2) = user::hwcap();
     [
         (at::AT_SYSINFO_EHDR, VDSO),
@@ -80,7 +93,7 @@ fn auxv(startup: &Startup, program: &Program, random: u64, platform: u64, path: 
         (at::AT_PHDR, program.headers),
         (at::AT_PHENT, crate::elf::PROGRAM_HEADER_LEN as u64),
         (at::AT_PHNUM, program.header_count.into()),
-        (at::AT_BASE, 0),
+        (at::AT_BASE, base),
         (at::AT_FLAGS, 0),
         (at::AT_ENTRY, program.entry),
         (at::AT_UID, startup.uid.into()),
@@ -112,6 +125,7 @@ mod tests {
             bias: 0,
             end: 0,
             executable_stack: false,
+            interpreter: None,
         }
     }
 
@@ -131,10 +145,10 @@ mod tests {
 
     #[test]
     fn no_environment_and_no_arguments() {
-        let (sp, bytes) = build(TOP, 8 << 20, &startup(&[], &[]), &program()).unwrap();
+        let (sp, bytes) = build(TOP, 8 << 20, &startup(&[], &[]), &program(), 0).unwrap();
         let at = |n: u64| word(sp, &bytes, sp + 8 * n);
         assert_eq!((at(0), at(1), at(2), at(3)), (0, 0, 0, at::AT_SYSINFO_EHDR.into()));
-        let (sp, bytes) = build(TOP, 8 << 20, &startup(&[b"a"], &[]), &program()).unwrap();
+        let (sp, bytes) = build(TOP, 8 << 20, &startup(&[b"a"], &[]), &program(), 0).unwrap();
         let at = |n: u64| word(sp, &bytes, sp + 8 * n);
         assert_eq!((at(0), at(2), at(3), at(4)), (1, 0, 0, at::AT_SYSINFO_EHDR.into()));
     }
@@ -152,7 +166,7 @@ mod tests {
     fn a_program_finds_what_it_looks_for() {
         for extra in 0..20 {
             let startup = startup(&[b"./hello", &vec![b'x'; extra]], &[b"HOME=/root"]);
-            let (sp, bytes) = build(TOP, 8 << 20, &startup, &program()).unwrap();
+            let (sp, bytes) = build(TOP, 8 << 20, &startup, &program(), 0).unwrap();
             assert_eq!(sp % 16, 0);
             assert!(sp + bytes.len() as u64 <= TOP);
             let at = |n: u64| word(sp, &bytes, sp + 8 * n);
@@ -172,8 +186,8 @@ mod tests {
     #[test]
     fn too_much_is_refused() {
         let long = startup(&[&vec![b'x'; 3 << 20]], &[]);
-        assert_eq!(build(TOP, 8 << 20, &long, &program()).unwrap_err(), Errno::E2BIG);
+        assert_eq!(build(TOP, 8 << 20, &long, &program(), 0).unwrap_err(), Errno::E2BIG);
         let many = startup(&vec![b"".as_slice(); 300_000], &[]);
-        assert_eq!(build(TOP, 8 << 20, &many, &program()).unwrap_err(), Errno::E2BIG);
+        assert_eq!(build(TOP, 8 << 20, &many, &program(), 0).unwrap_err(), Errno::E2BIG);
     }
 }

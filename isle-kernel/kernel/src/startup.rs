@@ -12,7 +12,7 @@ use hermit_plat::abi::offload::StartBlock;
 const PATH_MAX: usize = 4096;
 
 /// A program to run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Startup {
     /// Arguments, environment and path, each with its NUL.
     strings: Vec<u8>,
@@ -81,6 +81,40 @@ impl Startup {
         }
         this.path = path.to_vec();
         Some(this)
+    }
+
+    /// Of the same process, with another program. `None`: a string is too long.
+    pub fn executed(
+        &self,
+        arguments: &[Vec<u8>],
+        environment: &[Vec<u8>],
+        path: Vec<u8>,
+        exe_fd: i32,
+        exe_size: u64,
+    ) -> Option<Self> {
+        let all = || arguments.iter().chain(environment).chain([&path]);
+        let mut len: usize = 0;
+        for text in all() {
+            len = len.checked_add(text.len())?.checked_add(1)?;
+        }
+        let mut strings = crate::mem::buffer(len).ok()?;
+        for text in all() {
+            strings.extend(text);
+            strings.push(0);
+        }
+        let (arg_count, env_count) = (arguments.len(), environment.len());
+        Some(Self { strings, arg_count, env_count, path, exe_fd, exe_size, ..self.identity() })
+    }
+
+    /// The same for a child process.
+    pub fn of_child(&self, pid: u32, ppid: u32, random: [u8; 16]) -> Self {
+        Self { pid, ppid, random, ..self.clone() }
+    }
+
+    /// The same without a program.
+    fn identity(&self) -> Self {
+        let Self { pid, ppid, uid, euid, gid, egid, random, .. } = *self;
+        Self { pid, ppid, uid, euid, gid, egid, random, ..Self::default() }
     }
 
     /// Arguments, environment and path, without their NULs.

@@ -11,7 +11,7 @@ use crate::mem::user::Memory;
 use crate::process::Process;
 use crate::sched::{self, CpuMask, Registers, Task};
 use crate::signal::{self, number, Info};
-use crate::{futex, load, offload, serve, syscall};
+use crate::{futex, load, mapped, offload, serve, syscall};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -144,6 +144,27 @@ impl Thread {
         }))
     }
 
+    /// The first thread of a child process, with registers of its own. `None` without kernel memory.
+    pub fn of_child(&self, child: &Arc<Process>, context: Context, registers: Registers) -> Option<Box<Self>> {
+        let allowed = self.task.allowed.lock().clone();
+        let blocked = self.task.blocked.load(Ordering::Relaxed);
+        let task = Task::new(child.first_tid(), child.clone(), registers, allowed, blocked)?;
+        task.policy.store(self.task.policy.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(Box::new(Self {
+            context,
+            task,
+            process: child.clone(),
+            begin: Begin::Clone,
+            name: self.name.clone(),
+            alt_stack: self.alt_stack,
+            clear_child_tid: 0,
+            robust_list: 0,
+            saved_mask: self.saved_mask,
+            has_ended: false,
+            restart: None,
+        }))
+    }
+
     /// gettid(2).
     pub fn tid(&self) -> u32 {
         self.process.tid_of(&self.task)
@@ -200,7 +221,7 @@ impl Thread {
         let restart = self.restart.take();
         let mut again = restart;
         if self.task.take_attention() {
-            if self.process.ending().is_some() {
+            if self.task.has_to_leave() {
                 return Err(Ended);
             }
             sched::migrate(&self.task);
@@ -222,9 +243,9 @@ impl Thread {
 
     /// An error if the process ends: for what takes long.
     pub fn check_end(&self) -> Result<(), Fail> {
-        match self.process.ending() {
-            Some(_) => Err(Fail::Ended),
-            None => Ok(()),
+        match self.task.has_to_leave() {
+            true => Err(Fail::Ended),
+            false => Ok(()),
         }
     }
 
@@ -266,11 +287,14 @@ impl Thread {
         let info = match vector {
             14 => match self.page_fault(exception) {
                 Ok(()) => return Ok(()),
-                Err(Fault::NoMemory) => {
-                    log::error!("out of memory: {} MiB in use", self.space().resident().0 >> 20);
-                    self.process.end(End::signal(number::SIGKILL));
-                    return Err(Ended);
-                }
+                Err(Fault::Missing(missing)) => match mapped::load(self, &missing) {
+                    // The instruction faults once more, and finds it.
+                    Ok(()) => return Ok(()),
+                    Err(Fail::Errno(Errno::ENOMEM)) => return self.out_of_memory(),
+                    Err(Fail::Errno(_)) => Info::fault(number::SIGBUS, 2, address),
+                    Err(Fail::Restart | Fail::Ended) => return Ok(()),
+                },
+                Err(Fault::NoMemory) => return self.out_of_memory(),
                 Err(Fault::NotMapped) => Info::fault(number::SIGSEGV, 1, address),
                 Err(Fault::NotAllowed) => Info::fault(number::SIGSEGV, 2, address),
             },
@@ -285,6 +309,12 @@ impl Thread {
         };
         let trap = signal::Trap { vector, error, address };
         self.fault(crash::exception_name(vector), Some(trap), info)
+    }
+
+    fn out_of_memory(&self) -> Result<(), Ended> {
+        log::error!("out of memory: {} MiB in use", self.space().resident().0 >> 20);
+        self.process.end(End::signal(number::SIGKILL));
+        Err(Ended)
     }
 
     /// FPE_* of an x87 or SIMD exception: the first that is unmasked (siginfo(7)).
@@ -333,7 +363,8 @@ impl Thread {
 
     fn log_fault(&self, name: &str, trap: Option<signal::Trap>, signal: u32) {
         let c = &self.context;
-        let path = alloc::string::String::from_utf8_lossy(&self.process.startup().path);
+        let program = self.process.program();
+        let path = alloc::string::String::from_utf8_lossy(&program.path);
         match trap {
             Some(t) => log::error!(
                 "{path}: {name} at rip {:#x}, address {:#x}, error code {:#x}: signal {signal}",
@@ -375,6 +406,10 @@ impl Thread {
             // Whoever joins the thread waits for this word; if it isn't there, nobody does.
             let _ = self.memory().write(self.clear_child_tid, &[0; 4]);
             self.process.futexes.wake(self.clear_child_tid, 1, u32::MAX);
+        }
+        if self.process.thread_count() == 1 {
+            // Nobody else can write to it any more, if the memory is the process's own.
+            mapped::write_back_all(&self, &|call| self.process.link.call_to_the_end(&self.task, call));
         }
         if self.process.remove(&self.task) {
             serve::close(&self.process);

@@ -143,6 +143,25 @@ impl AppMemory {
         })
     }
 
+    /// Copies from one place of application memory to another; they don't overlap.
+    pub fn copy(&self, from: u64, to: u64, len: u64) -> Result<(), Outside> {
+        let apart = from.abs_diff(to) >= len;
+        let fits = |start: u64| start.checked_add(len).is_some_and(|end| end <= self.len);
+        if !apart || !fits(from) || !fits(to) {
+            return Err(Outside);
+        }
+        let mut done = 0;
+        while done < len {
+            let (source, left) = self.physical(from + done).ok_or(Outside)?;
+            let (target, room) = self.physical(to + done).ok_or(Outside)?;
+            let piece = left.min(room).min(len - done);
+            // SAFETY: both are `piece` bytes of application memory, and they are apart.
+            unsafe { copy(to_virt(target), to_virt(source), piece as usize) };
+            done += piece;
+        }
+        Ok(())
+    }
+
     /// The word at an offset that is a multiple of 4.
     fn word(&self, offset: u64) -> Result<&AtomicU32, Outside> {
         if !offset.is_multiple_of(4) {
@@ -302,6 +321,17 @@ mod tests {
         memory.write(49, &[7, 8]).unwrap();
         memory.zero(60, 20).unwrap();
         assert_eq!((bytes[149], bytes[0], bytes[9], bytes[10], bytes[29], bytes[30]), (7, 8, 9, 0, 0, 30));
+    }
+
+    #[test]
+    fn copies_across_parts() {
+        let mut bytes: Vec<u8> = (0..150).collect();
+        let memory = two_parts(&mut bytes);
+        memory.copy(48, 90, 10).unwrap();
+        assert_eq!(bytes[40..50], [148, 149, 0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(memory.copy(0, 5, 10), Err(Outside), "they overlap");
+        assert_eq!(memory.copy(0, 145, 10), Err(Outside));
+        assert_eq!(memory.copy(u64::MAX, 0, 10), Err(Outside));
     }
 
     #[test]

@@ -279,11 +279,22 @@ impl AddressSpace {
 
     /// Changes what ring 3 may do with the pages from `start` to `end`.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), MapError> {
+        self.protect_each(start, end, &mut |_| prot)
+    }
+
+    /// As [`protect`](Self::protect); says for each page what is allowed from now on.
+    pub fn protect_each(
+        &mut self,
+        start: u64,
+        end: u64,
+        prot: &mut dyn FnMut(&Page) -> Prot,
+    ) -> Result<(), MapError> {
         check_range(start, end)?;
         self.split_edges(start, end)?;
         let mut stale = Stale::nothing();
         let mut at = start;
         while let Some((virt, page)) = self.next_page(at, end) {
+            let prot = prot(&page);
             if page.prot != prot {
                 if !page.prot.is_none() {
                     stale.add(virt);
@@ -294,6 +305,24 @@ impl AddressSpace {
         }
         self.flush(&stale);
         Ok(())
+    }
+
+    /// Puts other memory, or the same, behind the page that is mapped at an address. Returns what it was; no CPU can use
+    /// that any more.
+    pub fn exchange(&mut self, virt: u64, offset: u64, prot: Prot) -> Result<Page, MapError> {
+        let page = self.lookup(virt).ok_or(MapError::Invalid)?;
+        let bytes = page.size.bytes();
+        let (physical, contiguous) = app_memory::get().physical(offset).ok_or(MapError::Invalid)?;
+        if !physical.is_multiple_of(bytes) || contiguous < bytes {
+            return Err(MapError::Invalid);
+        }
+        self.update(virt, page.size, |_| leaf(physical, page.size, prot));
+        if !page.prot.is_none() {
+            let mut stale = Stale::nothing();
+            stale.add(page.size.down(virt));
+            self.flush(&stale);
+        }
+        Ok(page)
     }
 
     /// Makes pages of the next smaller size of the one at an address, if it isn't small.

@@ -40,6 +40,11 @@ impl Pieces {
         Self { list: Vec::from([piece]), pinner: None }
     }
 
+    /// Some that only the caller knows of.
+    pub fn of_list(list: Vec<Piece>) -> Self {
+        Self { list, pinner: None }
+    }
+
     fn add(&mut self, piece: Piece) {
         if let Some(pinner) = self.pinner {
             frames::shared().lock().pin(pinner, piece.offset, piece.len);
@@ -54,6 +59,14 @@ impl Pieces {
         }
         if let Some(last) = self.list.last_mut() {
             last.len += piece.len;
+        }
+    }
+
+    /// Forgets what was added since the list had that length and that last element.
+    fn go_back(&mut self, (len, last): (usize, Option<Piece>)) {
+        self.list.truncate(len);
+        if let (Some(place), Some(last)) = (self.list.last_mut(), last) {
+            *place = last;
         }
     }
 
@@ -91,17 +104,19 @@ impl Space {
     /// Where an address is, and how many bytes follow it in its page.
     fn resolve(&mut self, address: u64, access: Access) -> Result<Piece, Errno> {
         for _ in 0..2 {
-            if let Some(page) = self.tables().lookup(address) {
-                if access.is_allowed(page.prot) {
-                    let within = address & (page.size.bytes() - 1);
-                    return Ok(Piece { offset: page.offset + within, len: page.size.bytes() - within });
-                }
-                return Err(Errno::EFAULT);
+            if let Some(page) = self.tables().lookup(address).filter(|page| access.is_allowed(page.prot)) {
+                let within = address & (page.size.bytes() - 1);
+                return Ok(Piece { offset: page.offset + within, len: page.size.bytes() - within });
             }
-            self.fault(address, access).map_err(|fault| match fault {
-                Fault::NoMemory => Errno::ENOMEM,
-                Fault::NotMapped | Fault::NotAllowed => Errno::EFAULT,
-            })?;
+            match self.fault(address, access) {
+                Ok(()) => {}
+                Err(Fault::NoMemory) => return Err(Errno::ENOMEM),
+                Err(Fault::NotMapped | Fault::NotAllowed) => return Err(Errno::EFAULT),
+                Err(Fault::Missing(missing)) => {
+                    self.missing = Some(missing);
+                    return Err(Errno::MISSING);
+                }
+            }
         }
         Err(Errno::EFAULT)
     }
@@ -120,7 +135,7 @@ impl Space {
         while at < end {
             let piece = match self.resolve(at, access) {
                 Ok(piece) => Piece { len: piece.len.min(end - at), ..piece },
-                Err(errno) if at == address => return Err(errno),
+                Err(errno) if at == address || errno == Errno::MISSING => return Err(errno),
                 Err(_) => break,
             };
             if !each(piece) {
@@ -249,8 +264,9 @@ impl Space {
         max: usize,
         list: &mut Pieces,
     ) -> Result<u64, Errno> {
+        let before = (list.len(), list.last().copied());
         let mut held = 0;
-        self.walk(address, len, access, |piece| {
+        let walked = self.walk(address, len, access, |piece| {
             let room = list.len() < max;
             match list.last() {
                 Some(last) if last.offset + last.len == piece.offset && held > 0 => list.extend(piece),
@@ -259,7 +275,11 @@ impl Space {
             }
             held += piece.len;
             true
-        })?;
+        });
+        if let Err(errno) = walked {
+            list.go_back(before);
+            return Err(errno);
+        }
         Ok(held)
     }
 }

@@ -2,8 +2,11 @@
 
 //! What an application has reserved: ranges of addresses with permissions. No memory belongs to them yet.
 
+use super::object::Object;
 use crate::errno::Errno;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use hermit_plat::abi::PAGE_SIZE;
 use hermit_plat::paging::{Prot, Size};
 
 /// Most areas of an application, as Linux's vm.max_map_count.
@@ -24,20 +27,71 @@ pub enum Kind {
     Vdso,
 }
 
+/// What an area shows.
+#[derive(Clone, Debug)]
+pub struct Backing {
+    pub object: Arc<Object>,
+    /// Number of the object's page that is at the area's start.
+    pub first: u64,
+    /// What is written goes to the object (MAP_SHARED).
+    pub shared: bool,
+    /// It may be made writable: a shared file is open for writing.
+    pub may_write: bool,
+}
+
+impl PartialEq for Backing {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { object, first, shared, may_write } = self;
+        Arc::ptr_eq(object, &other.object)
+            && (*first, *shared, *may_write) == (other.first, other.shared, other.may_write)
+    }
+}
+
+impl Eq for Backing {}
+
 /// A range of addresses with the same permissions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
     pub start: u64,
     pub end: u64,
     pub prot: Prot,
     pub kind: Kind,
+    /// `None`: memory of the process's own, zeros at first.
+    pub backing: Option<Backing>,
 }
 
 impl Area {
+    /// Memory of the process's own.
+    pub fn private(start: u64, end: u64, prot: Prot, kind: Kind) -> Self {
+        Self { start, end, prot, kind, backing: None }
+    }
+
     /// True if a page of this size around an address would lie in it.
     pub fn covers(&self, address: u64, size: Size) -> bool {
         let start = size.down(address);
         self.start <= start && self.end - start >= size.bytes()
+    }
+
+    /// The part of it from `start` to `end`, which lies in it.
+    pub fn part(&self, start: u64, end: u64) -> Self {
+        let mut part = Self { start, end, ..self.clone() };
+        if let Some(backing) = &mut part.backing {
+            backing.first += (start - self.start) / PAGE_SIZE;
+        }
+        part
+    }
+
+    /// True if `next` continues it.
+    fn joins(&self, next: &Self) -> bool {
+        let follows = match (&self.backing, &next.backing) {
+            (None, None) => true,
+            (Some(mine), Some(_)) => {
+                let first = mine.first + (self.end - self.start) / PAGE_SIZE;
+                next.backing == Some(Backing { first, ..mine.clone() })
+            }
+            _ => false,
+        };
+        self.end == next.start && self.prot == next.prot && self.kind == next.kind && follows
     }
 }
 
@@ -63,7 +117,7 @@ impl Areas {
 
     /// All areas that reach beyond an address, ascending.
     fn ending_above(&self, address: u64) -> impl Iterator<Item = Area> + '_ {
-        self.list.get(self.count_below(address)..).unwrap_or_default().iter().copied()
+        self.list.get(self.count_below(address)..).unwrap_or_default().iter().cloned()
     }
 
     /// All areas, ascending.
@@ -108,18 +162,17 @@ impl Areas {
     pub fn insert(&mut self, area: Area) -> Result<(), Errno> {
         debug_assert!(area.start < area.end && self.is_free(area.start, area.end));
         self.reserve()?;
-        let joins = |a: &Area, b: &Area| a.end == b.start && a.prot == b.prot && a.kind == b.kind;
         let at = self.count_below(area.start);
-        let joins_after = self.list.get(at).is_some_and(|after| joins(&area, after));
-        let before = at.checked_sub(1).and_then(|at| self.list.get_mut(at)).filter(|before| joins(before, &area));
+        let joins_after = self.list.get(at).is_some_and(|after| area.joins(after));
+        let before = at.checked_sub(1).and_then(|at| self.list.get_mut(at)).filter(|before| before.joins(&area));
         match before {
-            Some(before) if joins_after => {
-                let start = before.start;
-                self.list.remove(at - 1);
-                self.set(at - 1, |after| after.start = start);
+            Some(_) if joins_after => {
+                let end = self.list.get(at).map_or(area.end, |after| after.end);
+                self.set(at - 1, |before| before.end = end);
+                self.list.remove(at);
             }
             Some(before) => before.end = area.end,
-            None if joins_after => self.set(at, |after| after.start = area.start),
+            None if joins_after => self.set(at, |after| *after = Area { end: after.end, ..area }),
             None => self.list.insert(at, area),
         }
         Ok(())
@@ -136,16 +189,21 @@ impl Areas {
         // Cutting a hole into an area makes two.
         self.reserve()?;
         let mut first = self.count_below(start);
-        if let Some(&area) = self.list.get(first).filter(|area| area.start < start) {
-            self.set(first, |area| area.end = start);
+        if let Some(area) = self.list.get_mut(first).filter(|area| area.start < start) {
+            let rest = (area.end > end).then(|| area.part(end, area.end));
+            area.end = start;
             first += 1;
-            if area.end > end {
-                self.list.insert(first, Area { start: end, ..area });
+            if let Some(rest) = rest {
+                self.list.insert(first, rest);
                 return Ok(());
             }
         }
         let last = first.max(self.count_below(end));
-        self.set(last, |area| area.start = area.start.max(end));
+        self.set(last, |area| {
+            if area.start < end {
+                *area = area.part(end, area.end);
+            }
+        });
         if last == first + 1 {
             self.list.remove(first);
         } else {
@@ -165,7 +223,7 @@ impl Areas {
             let stop = area.end.min(end);
             if area.prot != prot {
                 self.remove(at, stop)?;
-                self.insert(Area { start: at, end: stop, prot, kind: area.kind })?;
+                self.insert(Area { prot, ..area.part(at, stop) })?;
             }
             at = stop;
         }

@@ -7,7 +7,7 @@ const P: u64 = 4096;
 const RW: Prot = Prot::READ_WRITE;
 
 fn area(start: u64, end: u64) -> Area {
-    Area { start: start * P, end: end * P, prot: RW, kind: Kind::Mapping }
+    Area::private(start * P, end * P, RW, Kind::Mapping)
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn neighbours_join() {
     areas.insert(area(1, 2)).unwrap();
     areas.insert(area(3, 4)).unwrap();
     areas.insert(area(2, 3)).unwrap();
-    assert_eq!(areas.iter().copied().collect::<Vec<_>>(), [area(1, 4)]);
+    assert_eq!(areas.iter().cloned().collect::<Vec<_>>(), [area(1, 4)]);
     areas.protect(2 * P, 3 * P, Prot::NONE).unwrap();
     assert_eq!(areas.iter().count(), 3);
     areas.protect(2 * P, 3 * P, RW).unwrap();
@@ -54,7 +54,7 @@ proptest! {
             prop_assert_eq!(areas.is_covered(s, e), model[range.clone()].iter().all(Option::is_some));
             match step {
                 0 if areas.is_free(s, e) => {
-                    areas.insert(Area { start: s, end: e, prot, kind: Kind::Mapping }).unwrap();
+                    areas.insert(Area::private(s, e, prot, Kind::Mapping)).unwrap();
                     model[range].fill(Some(prot));
                 }
                 1 => {

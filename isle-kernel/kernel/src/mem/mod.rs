@@ -5,9 +5,14 @@
 //! | file | what |
 //! |---|---|
 //! | `frames.rs` | which pieces of application memory are free |
+//! | `shares.rs` | which of them have several owners |
+//! | `object.rs` | memory that several areas show: files, and what processes share |
 //! | `areas.rs` | what an application has reserved, and with which permissions |
-//! | `space.rs` | both together with the page tables: faults, mapping, unmapping |
+//! | `space.rs` | both together with the page tables: mapping, unmapping |
+//! | `fault.rs` | what happens on a touch |
+//! | `fork.rs` | a copy of it all for another process |
 //! | `access.rs` | the kernel's own access to an application's memory |
+//! | `scratch.rs` | memory for what the kernel itself asks Linux |
 //! | `user.rs` | the same for a thread's system calls |
 //!
 //! An application's addresses, from low to high: the program (`0x400000`, or `0x5555…` if position independent),
@@ -15,7 +20,12 @@
 
 pub mod access;
 pub mod areas;
+mod fault;
+mod fork;
 pub mod frames;
+pub mod object;
+pub mod scratch;
+mod shares;
 pub mod space;
 pub mod user;
 

@@ -7,17 +7,15 @@
 //! they become one page as soon as all have been touched.
 
 use super::areas::{Area, Areas, Kind};
-use super::frames::{self, Frames, Taken};
+use super::frames::{self, Frames};
+use super::object::Missing;
 use super::{is_scarce, page_down, LOWEST, MAPPINGS_TOP};
 use crate::errno::Errno;
 use hermit_plat::abi::clock::Clock;
-use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
-use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size, Wanted};
+use hermit_plat::abi::PAGE_SIZE;
+use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size};
 use hermit_plat::user;
 use spin::Mutex;
-
-/// At most so many bytes of small pages come with one fault.
-const AHEAD: u64 = 64 << 10;
 
 /// Frames that are given back before others get at the rest.
 const GIVEN_AT_ONCE: u32 = 256;
@@ -42,7 +40,7 @@ impl Access {
 }
 
 /// Why memory can't be touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is there.
     NotMapped,
@@ -50,14 +48,18 @@ pub enum Fault {
     NotAllowed,
     /// Nothing is left.
     NoMemory,
+    /// It has to be read from a file first.
+    Missing(Missing),
 }
 
 /// An address space.
 pub struct Space {
     pub areas: Areas,
-    tables: AddressSpace,
-    frames: &'static Mutex<Frames>,
-    /// Bytes taken from `frames`.
+    pub(super) tables: AddressSpace,
+    pub(super) frames: &'static Mutex<Frames>,
+    /// What the last access failed for with [`Errno::MISSING`].
+    pub missing: Option<Missing>,
+    /// Bytes of frames in the page tables.
     resident: u64,
     /// Most bytes ever.
     peak: u64,
@@ -73,6 +75,7 @@ impl Space {
             areas: Areas::default(),
             tables: AddressSpace::new()?,
             frames: frames::shared(),
+            missing: None,
             resident: 0,
             peak: 0,
             heap_start: 0,
@@ -90,146 +93,17 @@ impl Space {
         (self.resident, self.peak)
     }
 
-    /// As [`fault`](Self::fault), for a space that other threads use as well: while memory is zeroed, they may go on.
-    pub fn fault_in(space: &Mutex<Self>, address: u64, access: Access) -> Result<(), Fault> {
-        let large = Size::Large.down(address);
-        let wanted = {
-            let mut this = space.lock();
-            let area = this.areas.find(address).ok_or(Fault::NotMapped)?;
-            let fits = area.covers(address, Size::Large);
-            let untouched = fits && this.tables.next_page(large, large + LARGE_PAGE_SIZE).is_none();
-            if !untouched || !access.is_allowed(area.prot) {
-                return this.fault_within(address, access, &area);
-            }
-            match this.wanted(large, &area) {
-                // The first of its GiB: the next ones look where it is.
-                Wanted::Within(_) => return this.fault_within(address, access, &area),
-                wanted => wanted,
-            }
-        };
-        let Some(taken) = frames::take_large(wanted) else {
-            return space.lock().fault(address, access);
-        };
-        let zeroed = taken.zero();
-        let mut this = space.lock();
-        // All may be different by now.
-        let area = this.areas.find(address).filter(|area| area.covers(address, Size::Large));
-        let mapped = match area {
-            Some(area) if zeroed.is_ok() && access.is_allowed(area.prot) => {
-                this.tables.map(large, taken.offset, Size::Large, area.prot).is_ok()
-            }
-            _ => false,
-        };
-        if mapped {
-            this.count(LARGE_PAGE_SIZE);
-            return Ok(());
-        }
-        this.frames.lock().give(taken.offset, Size::Large);
-        this.fault(address, access)
-    }
-
-    fn count(&mut self, len: u64) {
+    pub(super) fn count(&mut self, len: u64) {
         self.resident += len;
         self.peak = self.peak.max(self.resident);
     }
 
-    /// Makes an address accessible if it may be.
-    pub fn fault(&mut self, address: u64, access: Access) -> Result<(), Fault> {
-        let area = self.areas.find(address).ok_or(Fault::NotMapped)?;
-        self.fault_within(address, access, &area)
-    }
-
-    fn fault_within(&mut self, address: u64, access: Access, area: &Area) -> Result<(), Fault> {
-        // The clock page is there for programs, not for the kernel.
-        if !access.is_allowed(area.prot) || area.kind == Kind::Clock {
-            return Err(Fault::NotAllowed);
-        }
-        if let Some(page) = self.tables.lookup(address) {
-            // There already: then the page table says what the area says.
-            return if access.is_allowed(page.prot) { Ok(()) } else { Err(Fault::NotAllowed) };
-        }
-        self.give_page(address, area)
-    }
-
-    /// Puts memory at an address of an area, where there is none yet.
-    fn give_page(&mut self, address: u64, area: &Area) -> Result<(), Fault> {
-        if area.covers(address, Size::Large) {
-            match self.give_large(Size::Large.down(address), area) {
-                // Small pages are there already, or no whole block is left.
-                Err(MapError::Busy | MapError::NoMemory) => {}
-                other => return other.map(|_| ()).map_err(|_| Fault::NoMemory),
-            }
-        }
-        let page = page_down(address);
-        let end = area.end.min(page + self.ahead(page, area));
-        let mut at = page;
-        while at < end {
-            let free = self.tables.free_run(at, end);
-            // A page that is there already is left out; memory that isn't there can be done without, but for the first.
-            match self.give_small(at, free, area.prot) {
-                Err(_) if at == page => return Err(Fault::NoMemory),
-                Err(_) => break,
-                Ok(len) => at += len.max(PAGE_SIZE),
-            }
-        }
-        Ok(())
-    }
-
-    /// How many bytes from a page on get memory at once, which saves faults: twice as many each time that memory is
-    /// touched in ascending order.
-    fn ahead(&self, page: u64, area: &Area) -> u64 {
-        let mut len = PAGE_SIZE;
-        while len < AHEAD && page - area.start >= len && self.tables.lookup(page - len).is_some() {
-            len *= 2;
-        }
-        len
-    }
-
-    /// Puts memory behind small pages, as many of `len` bytes as can be had at once; returns how many bytes.
-    fn give_small(&mut self, virt: u64, len: u64, prot: Prot) -> Result<u64, MapError> {
-        if len == 0 {
-            return Ok(0);
-        }
-        let taken = frames::take_small(len / PAGE_SIZE).ok_or(MapError::NoMemory)?;
-        self.map_taken(virt, &taken, Size::Small, prot)
-    }
-
-    fn give_large(&mut self, virt: u64, area: &Area) -> Result<u64, MapError> {
-        let taken = frames::take_large(self.wanted(virt, area)).ok_or(MapError::NoMemory)?;
-        self.map_taken(virt, &taken, Size::Large, area.prot)
-    }
-
-    /// Where memory for a large page of an area should come from.
-    fn wanted(&self, virt: u64, area: &Area) -> Wanted {
-        if area.covers(virt, Size::Huge) {
-            self.tables.wanted(virt)
-        } else {
-            Wanted::Anywhere
-        }
-    }
-
-    fn map_taken(&mut self, virt: u64, taken: &Taken, size: Size, prot: Prot) -> Result<u64, MapError> {
-        let zeroed = taken.zero().map_err(|_| MapError::Invalid);
-        let count = taken.len / size.bytes();
-        match zeroed.and_then(|()| self.tables.map_run(virt, taken.offset, count, size, prot)) {
-            Ok(()) => {
-                self.count(taken.len);
-                Ok(taken.len)
-            }
-            Err(error) => {
-                self.frames.lock().give_all(taken);
-                Err(error)
-            }
-        }
-    }
-
     /// Puts memory behind all of a range that an area covers, as far as there is memory.
-    pub fn populate(&mut self, start: u64, end: u64) -> Result<(), Fault> {
+    pub fn populate(&mut self, start: u64, end: u64, access: Access) -> Result<(), Fault> {
         let mut at = start;
         while at < end {
-            if self.tables.lookup(at).is_none() {
-                let area = self.areas.find(at).ok_or(Fault::NotMapped)?;
-                self.give_page(at, &area)?;
+            if self.tables.lookup(at).is_none_or(|page| !access.is_allowed(page.prot)) {
+                self.fault(at, access)?;
             }
             let page = self.tables.lookup(at).ok_or(Fault::NoMemory)?;
             at = page.size.down(at) + page.size.bytes();
@@ -255,7 +129,7 @@ impl Space {
     pub fn map_clock(&mut self, at: u64, clock: &'static Clock) -> Result<(), Errno> {
         self.tables.map_clock(at, clock).map_err(|_| Errno::ENOMEM)?;
         let prot = Prot { read: true, ..Prot::NONE };
-        self.areas.insert(Area { start: at, end: at + PAGE_SIZE, prot, kind: Kind::Clock })
+        self.areas.insert(Area::private(at, at + PAGE_SIZE, prot, Kind::Clock))
     }
 
     /// Gives a range back.
@@ -303,12 +177,43 @@ impl Space {
         if self.areas.overlapping(start, covered).any(|a| a.kind == Kind::Clock) {
             return Err(Errno::EACCES);
         }
+        let is_locked = |a: &Area| prot.write && a.backing.as_ref().is_some_and(|b| b.shared && !b.may_write);
+        if self.areas.overlapping(start, covered).any(|a| is_locked(&a)) {
+            return Err(Errno::EACCES);
+        }
         if start < covered {
             self.areas.protect(start, covered, prot)?;
-            self.tables.protect(start, covered, prot).map_err(|_| Errno::ENOMEM)?;
+            self.protect_pages(start, covered, prot)?;
         }
         if covered < end {
             return Err(Errno::ENOMEM);
+        }
+        Ok(())
+    }
+
+    /// Changes what the page table allows, though not what the area does.
+    pub fn protect_mapped(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
+        self.tables.protect(start, end, prot).map_err(|_| Errno::ENOMEM)
+    }
+
+    /// Changes what the page table allows: no more than keeps what several own as it is.
+    fn protect_pages(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
+        if !prot.write {
+            return self.tables.protect(start, end, prot).map_err(|_| Errno::ENOMEM);
+        }
+        let read_only = Prot { write: false, ..prot };
+        for area in self.areas.overlapping(start, end) {
+            let (low, high) = (area.start.max(start), area.end.min(end));
+            let done = match area.backing.as_ref().filter(|backing| backing.shared) {
+                Some(backing) if backing.object.source().is_some() => self.tables.protect(low, high, read_only),
+                Some(_) => self.tables.protect(low, high, prot),
+                None => {
+                    let frames = self.frames.lock();
+                    let shared = |page: &Page| frames.is_shared(page.offset, page.size);
+                    self.tables.protect_each(low, high, &mut |page| if shared(page) { read_only } else { prot })
+                }
+            };
+            done.map_err(|_| Errno::ENOMEM)?;
         }
         Ok(())
     }
@@ -369,7 +274,7 @@ impl Space {
             free && !is_scarce(0)
                 && self
                     .areas
-                    .insert(Area { start: old_end, end: new_end, prot: Prot::READ_WRITE, kind: Kind::Heap })
+                    .insert(Area::private(old_end, new_end, Prot::READ_WRITE, Kind::Heap))
                     .is_ok()
         } else {
             self.unmap(new_end, old_end).is_ok()

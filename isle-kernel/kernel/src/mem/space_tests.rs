@@ -17,7 +17,7 @@ pub fn world() -> MutexGuard<'static, ()> {
 }
 
 fn area(start: u64, end: u64) -> Area {
-    Area { start, end, prot: Prot::READ_WRITE, kind: Kind::Mapping }
+    Area::private(start, end, Prot::READ_WRITE, Kind::Mapping)
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn unmapping_within_a_large_page_gives_small_frames_back() {
     let before = frames::shared().lock().used();
     let mut s = Space::new().unwrap();
     s.map(area(4 * MIB, 8 * MIB)).unwrap();
-    s.populate(4 * MIB, 8 * MIB).unwrap();
+    s.populate(4 * MIB, 8 * MIB, Access::Read).unwrap();
     s.unmap(5 * MIB, 7 * MIB).unwrap();
     assert_eq!(s.resident().0, 2 * MIB);
     assert_eq!(s.fault(6 * MIB, Access::Read), Err(Fault::NotMapped));
@@ -137,7 +137,7 @@ fn running_out_of_memory_is_an_error() {
     let before = frames::shared().lock().used();
     let mut s = Space::new().unwrap();
     s.map(area(1 << 30, 2 << 30)).unwrap();
-    assert_eq!(s.populate(1 << 30, 2 << 30), Err(Fault::NoMemory));
+    assert_eq!(s.populate(1 << 30, 2 << 30, Access::Read), Err(Fault::NoMemory));
     assert_eq!(s.resident().0 + before, s.limit());
     drop(s);
     assert_eq!(frames::shared().lock().used(), before);

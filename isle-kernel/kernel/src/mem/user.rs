@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A thread's access to the memory of its process, for system calls: as that of [`Space`], whose lock is held no longer than
-//! it takes.
+//! A thread's access to the memory of its process, for system calls: as that of [`Space`], but what has to be read from a
+//! file first is. So no lock may be held.
 
 use super::access::Pieces;
 use super::space::{Access, Space};
-use crate::errno::Errno;
+use crate::errno::{Errno, Fail};
+use crate::mapped;
 use crate::thread::Thread;
 use alloc::vec::Vec;
 
@@ -20,7 +21,19 @@ impl<'a> Memory<'a> {
 
     /// Runs something that may have to begin again, and so must not have changed anything when it fails.
     pub fn access<R>(self, mut access: impl FnMut(&mut Space) -> Result<R, Errno>) -> Result<R, Errno> {
-        access(&mut self.0.space())
+        loop {
+            let missing = {
+                let mut space = self.0.space();
+                match access(&mut space) {
+                    Err(Errno::MISSING) => space.missing.take().ok_or(Errno::EFAULT)?,
+                    other => return other,
+                }
+            };
+            mapped::load(self.0, &missing).map_err(|fail| match fail {
+                Fail::Errno(Errno::ENOMEM) => Errno::ENOMEM,
+                _ => Errno::EFAULT,
+            })?;
+        }
     }
 
     /// Copies all of `to.len()` bytes from the application.

@@ -411,8 +411,8 @@ pub fn finish() -> ! {
     let to = next.as_ref().map_or(&cpu.idle, |next| &next.flow).clone();
     let me = cpu.current.lock().take();
     let Some(me) = me else { unreachable!("a thread ends itself") };
-    // Only a thread of the same process keeps the page table alive.
-    if !next.as_ref().is_some_and(|next| Arc::ptr_eq(&next.process, &me.process)) {
+    // Only a thread that uses the same memory keeps the page table alive.
+    if !next.as_ref().is_some_and(|next| Arc::ptr_eq(&next.process.root, &me.process.root)) {
         tlb::leave();
     }
     let from = me.flow.clone();
@@ -474,15 +474,33 @@ pub fn wait(me: &Arc<Task>, deadline: Option<u64>, ready: &dyn Fn() -> bool) -> 
     wait_for(me, deadline, By::Signals, ready)
 }
 
+/// As [`wait`], but for nothing but the end of the process.
+pub fn wait_patiently(me: &Arc<Task>, ready: &dyn Fn() -> bool) -> Woken {
+    wait_for(me, None, By::End, ready)
+}
+
 /// What may interrupt a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
     Signals,
     /// Nothing but the end of the process.
     End,
+    /// Not even that, but this; who sets it wakes the thread.
+    Flag(&'a AtomicBool),
 }
 
-fn wait_for(me: &Arc<Task>, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Woken {
+impl By<'_> {
+    fn interrupts(self, me: &Task) -> bool {
+        match self {
+            By::Signals => me.is_interrupted(),
+            By::End => me.has_to_leave(),
+            By::Flag(flag) => flag.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// As [`wait`], interrupted by what the caller says.
+pub fn wait_for(me: &Arc<Task>, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Woken {
     loop {
         if let Some(woken) = look(me, deadline, by, ready) {
             return woken;
@@ -512,7 +530,7 @@ fn wait_for(me: &Arc<Task>, deadline: Option<u64>, by: By, ready: &dyn Fn() -> b
 fn look(me: &Task, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> Option<Woken> {
     if ready() {
         Some(Woken::Ready)
-    } else if by == By::Signals && me.is_interrupted() || by == By::End && me.process.ending().is_some() {
+    } else if by.interrupts(me) {
         Some(Woken::Interrupted)
     } else if deadline.is_some_and(|at| time::monotonic_ns() >= at) {
         Some(Woken::TimedOut)

@@ -212,7 +212,7 @@ impl Task {
 
     /// True if a wait has to end: for a signal or the end of the process.
     pub fn is_interrupted(&self) -> bool {
-        if self.process.ending().is_some() {
+        if self.has_to_leave() {
             return true;
         }
         if !self.has_attention() {
@@ -228,6 +228,11 @@ impl Task {
             self.attention.store(true, Ordering::SeqCst);
         }
         due
+    }
+
+    /// True if it has to end.
+    pub fn has_to_leave(&self) -> bool {
+        self.process.has_to_leave(self)
     }
 
     pub(super) fn start_clock(&self) {

@@ -40,6 +40,17 @@ impl Info {
         Self { signal, code, errno: 0, words: [u64::from(pid) | u64::from(uid) << 32, 0, 0] }
     }
 
+    /// A child has ended, with this wait status.
+    pub fn child(signal: u32, pid: u32, uid: u32, status: u32) -> Self {
+        const EXITED: i32 = 1;
+        const KILLED: i32 = 2;
+        let (code, value) = match status & 0x7f {
+            0 => (EXITED, status >> 8 & 0xff),
+            signal => (KILLED, signal),
+        };
+        Self { code, words: [u64::from(pid) | u64::from(uid) << 32, value.into(), 0], ..Self::kernel(signal) }
+    }
+
     /// A timer has expired (timer_create(2)).
     pub fn timer(signal: u32, id: u32, overrun: u32, value: u64) -> Self {
         let words = [u64::from(id) | u64::from(overrun) << 32, value, 0];
@@ -96,5 +107,9 @@ mod tests {
         let bytes = Info::user(10, code::TKILL, 7, 8).to_bytes();
         assert_eq!((bytes[16], bytes[20]), (7, 8));
         assert_eq!(i32::from_le_bytes(bytes[8..12].try_into().unwrap()), -6);
+        let bytes = Info::child(17, 7, 8, 9 << 8).to_bytes();
+        assert_eq!((bytes[8], bytes[16], bytes[20], bytes[24]), (1, 7, 8, 9));
+        let bytes = Info::child(17, 7, 8, 15).to_bytes();
+        assert_eq!((bytes[8], bytes[24]), (2, 15));
     }
 }

@@ -18,7 +18,8 @@ pub use info::Info;
 /// Signals by name, and how many there are.
 pub mod number {
     pub use linux_raw_sys::general::{
-        SIGABRT, SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGILL, SIGKILL, SIGPIPE, SIGPROF, SIGSEGV, SIGSTOP,
+        SIGABRT, SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGQUIT,
+        SIGSEGV, SIGSTOP,
         SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH,
     };
     pub const LAST: u32 = 64;
@@ -140,11 +141,13 @@ fn first_of(set: u64) -> Option<u32> {
 pub struct Signals {
     actions: [Action; number::LAST as usize],
     pub pending: Pending,
+    /// The process is a stand-in: whatever comes is passed on.
+    takes_all: bool,
 }
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { actions: [Action::default(); number::LAST as usize], pending: Pending::default() }
+        Self { actions: [Action::default(); number::LAST as usize], pending: Pending::default(), takes_all: false }
     }
 }
 
@@ -153,12 +156,45 @@ impl Signals {
         self.actions.get(signal.wrapping_sub(1) as usize).copied().unwrap_or_default()
     }
 
+    /// Those of a new process: nothing is pending.
+    pub fn inherited(&self) -> Self {
+        Self { actions: self.actions, pending: Pending::default(), takes_all: false }
+    }
+
+    /// Gives all signals that have a handler their default action, as execve(2) does.
+    pub fn reset(&mut self) {
+        for action in &mut self.actions {
+            let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
+            *action = Action { handler, ..Action::default() };
+        }
+    }
+
+    /// From now on no signal does anything by itself.
+    pub fn take_all(&mut self) {
+        self.takes_all = true;
+    }
+
+    /// The set of signals that are ignored on purpose.
+    pub fn ignored(&self) -> u64 {
+        (1..=number::LAST).filter(|signal| self.action(*signal).handler == SIG_IGN).fold(0, |set, s| set | bit(s))
+    }
+
+    /// True if the process wants to hear how its children end (wait(2), NOTES).
+    pub fn wants_children(&self, signal: u32) -> bool {
+        const NO_CHILD_WAIT: u64 = 2;
+        let action = self.action(number::SIGCHLD);
+        signal != number::SIGCHLD || (action.handler != SIG_IGN && action.flags & NO_CHILD_WAIT == 0)
+    }
+
     /// What happens to a signal that nobody blocks.
     pub fn fate(&self, signal: u32) -> Fate {
+        let action = self.action(signal);
+        if self.takes_all {
+            return Fate::Handled(action);
+        }
         if signal == number::SIGKILL {
             return Fate::Deadly;
         }
-        let action = self.action(signal);
         match (action.handler, default_action(signal)) {
             (SIG_IGN, _) | (SIG_DFL, Default_::Ignore | Default_::Stop) => Fate::Ignored,
             (SIG_DFL, Default_::Terminate) => Fate::Deadly,

@@ -4,17 +4,19 @@
 
 use super::{nr, Outcome};
 use crate::errno::{Errno, Fail};
-use crate::fd::Kind as FileKind;
-use crate::link::Call;
-use crate::mem::access::{element, Pieces};
-use crate::mem::areas::{Area, Kind};
-use crate::mem::space::{Access, Space};
+use crate::fd::File;
+use crate::mapped;
+use crate::mem::access::element;
+use crate::mem::areas::{Area, Backing, Kind};
+use crate::mem::object::Object;
+use crate::mem::space::{Access, Fault, Space};
 use crate::mem::{page_down, page_up, LOWEST};
 use crate::offload::MAX_TRANSFER;
 use crate::thread::Thread;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use hermit_plat::abi::channel::SEGMENTS;
-use hermit_plat::abi::{offload, PAGE_SIZE};
+use core::sync::atomic::Ordering;
+use hermit_plat::abi::PAGE_SIZE;
 use hermit_plat::paging::Prot;
 use hermit_plat::user;
 
@@ -53,55 +55,87 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
         nr::MAP_SHARED | nr::MAP_SHARED_VALIDATE => true,
         _ => return Err(Errno::EINVAL.into()),
     };
-    let file = if has(nr::MAP_ANONYMOUS) { None } else { Some(remote_file(t, fd)?) };
-    if file.is_some() && shared && prot.write {
-        // Nobody would see what is written: better say so.
-        return Err(Errno::ENODEV.into());
+    let file = if has(nr::MAP_ANONYMOUS) { None } else { Some(t.files().get(fd)?.clone()) };
+    let backing = match &file {
+        Some(file) => backing_of(t, file, offset / PAGE_SIZE, shared, prot)?,
+        None if shared => Some(Backing { object: Object::of_zeros(), first: 0, shared, may_write: true }),
+        None => None,
+    };
+    let is_file = backing.as_ref().is_some_and(|b| b.object.source().is_some());
+    if !is_file && !has(nr::MAP_NORESERVE) && prot.write && len > t.space().limit() {
+        return Err(Errno::ENOMEM.into());
     }
-    let promised = file.is_some() || (!has(nr::MAP_NORESERVE) && prot.write);
-    let first = if file.is_some() { Prot::READ_WRITE } else { prot };
-    let start = {
+    let kind = if is_file { Kind::File } else { Kind::Mapping };
+    let mut is_written_back = false;
+    let start = loop {
         let mut space = t.space();
-        if promised && len > space.limit() {
-            return Err(Errno::ENOMEM.into());
-        }
         let place = place(&space, address, len, flags)?;
-        let kind = if file.is_some() { Kind::File } else { Kind::Mapping };
-        let area = Area { start: place.start(), end: place.start() + len, prot: first, kind };
+        let (start, end) = (place.start(), place.start() + len);
+        let area = Area { start, end, prot, kind, backing: backing.clone() };
         match place {
             Place::Free(_) => space.map_new(area)?,
+            Place::Wanted(_) if !is_written_back && has_written(&space, start, end) => {
+                drop(space);
+                is_written_back = true;
+                mapped::write_back(t, start, end, &|call| t.process.link.call_patiently(&t.task, call))?;
+                continue;
+            }
             Place::Wanted(_) => space.map(area)?,
         }
-        area.start
+        break start;
     };
-    let end = start + len;
-    if let Some(fd) = file {
-        let loaded = load(t, fd, start, len, offset).and_then(|()| Ok(t.space().protect(start, end, prot)?));
-        if let Err(fail) = loaded {
-            // Nothing is left of what failed; the error is what the caller hears.
-            let _ = t.space().unmap(start, end);
-            return Err(fail);
-        }
-    } else if has(nr::MAP_POPULATE) && !prot.is_none() {
+    if has(nr::MAP_POPULATE) && !prot.is_none() {
         // As much as there is: the rest comes on touch or not at all.
-        let mut at = start;
-        while at < end {
-            let next = end.min(at.saturating_add(MAX_TRANSFER));
-            if t.space().populate(at, next).is_err() {
-                break;
-            }
-            t.check_end()?;
-            at = next;
-        }
+        populate(t, start, start + len, Access::Read).ok();
     }
     Ok(start)
 }
 
-fn remote_file(t: &Thread, fd: u64) -> Result<i32, Errno> {
-    match t.files().get(fd)?.kind {
-        FileKind::Remote(fd) => Ok(fd),
-        FileKind::Text { .. } => Err(Errno::ENODEV),
+/// What a mapping of a file shows; `None`: zeros of its own.
+fn backing_of(t: &Thread, file: &Arc<File>, first: u64, shared: bool, prot: Prot) -> Result<Option<Backing>, Fail> {
+    let access = file.flags.load(Ordering::Relaxed) & nr::O_ACCMODE;
+    if access == nr::O_WRONLY || (shared && prot.write && access != nr::O_RDWR) {
+        return Err(Errno::EACCES.into());
     }
+    let may_write = shared && access == nr::O_RDWR;
+    match mapped::object_of(t, file, may_write)? {
+        Some(object) => Ok(Some(Backing { object, first, shared, may_write: !shared || may_write })),
+        None if shared => Ok(Some(Backing { object: Object::of_zeros(), first: 0, shared, may_write: true })),
+        None => Ok(None),
+    }
+}
+
+/// True if a shared mapping of a file in a range has been written to.
+fn has_written(space: &Space, start: u64, end: u64) -> bool {
+    space.areas.overlapping(start, end).any(|area| {
+        area.backing.as_ref().is_some_and(|backing| {
+            let number = |at: u64| backing.first + (at - area.start) / PAGE_SIZE;
+            let is_file = backing.shared && backing.object.source().is_some();
+            let (low, high) = (number(area.start.max(start)), number(area.end.min(end)));
+            is_file && !backing.object.dirty(low, high).is_empty()
+        })
+    })
+}
+
+/// Puts memory behind a range, as far as there is memory.
+fn populate(t: &Thread, start: u64, end: u64, access: Access) -> Result<(), Fail> {
+    let mut at = start;
+    while at < end {
+        let next = end.min(at.saturating_add(MAX_TRANSFER));
+        let done = t.space().populate(at, next, access);
+        match done {
+            Ok(()) => at = next,
+            Err(Fault::Missing(missing)) => match mapped::load(t, &missing) {
+                Err(Fail::Errno(Errno::ENXIO)) => return Err(Errno::EFAULT.into()),
+                other => other?,
+            },
+            Err(Fault::NoMemory) => return Err(Errno::ENOMEM.into()),
+            Err(Fault::NotMapped) => return Err(Errno::ENOMEM.into()),
+            Err(Fault::NotAllowed) => return Err(Errno::EFAULT.into()),
+        }
+        t.check_end()?;
+    }
+    Ok(())
 }
 
 /// Where a mapping goes.
@@ -145,38 +179,16 @@ fn place(space: &Space, address: u64, len: u64, flags: u32) -> Result<Place, Err
     space.find_gap(len).map(Place::Free).ok_or(Errno::ENOMEM)
 }
 
-/// Reads a file into a mapping: private mappings are copies from the start. What lies behind the file's end
-/// stays zero.
-fn load(t: &mut Thread, fd: i32, start: u64, len: u64, offset: u64) -> Result<(), Fail> {
-    let call = offload::find(nr::__NR_pread64, 0).ok_or(Errno::ENOSYS)?;
-    let mut done = 0;
-    while done < len {
-        let mut pieces = Pieces::of(&t.task);
-        let want = (len - done).min(MAX_TRANSFER);
-        let held = t.memory().pieces(start + done, want, Access::Write, SEGMENTS, &mut pieces)?;
-        let request = Call {
-            number: call.number,
-            args: [fd as u64, 1, held, offset + done, 0, 0],
-            lens: [0, held, 0, 0, 0, 0],
-            pieces,
-            ..Call::default()
-        };
-        match t.post(&call, &request) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            // The descriptor is there, so it isn't open for reading.
-            Err(Fail::Errno(Errno::EBADF)) => return Err(Errno::EACCES.into()),
-            Err(fail) => return Err(fail),
-        }
-    }
-    Ok(())
-}
-
 pub fn munmap(t: &mut Thread, start: u64, len: u64) -> Outcome {
     if len == 0 {
         return Err(Errno::EINVAL.into());
     }
     let (start, end) = range(start, len, Errno::EINVAL)?;
+    let has_written = has_written(&t.space(), start, end);
+    if has_written {
+        // An error is nobody's, as on Linux, where it comes later.
+        mapped::write_back(t, start, end, &|call| t.process.link.call_patiently(&t.task, call)).ok();
+    }
     t.space().unmap(start, end)?;
     Ok(0)
 }
@@ -199,13 +211,15 @@ pub fn check(t: &mut Thread, start: u64, len: u64) -> Outcome {
     Ok(0)
 }
 
-/// msync(2): what is written here, nobody else sees.
+/// msync(2): what was written to files goes there at once.
 pub fn msync(t: &mut Thread, start: u64, len: u64, flags: u64) -> Outcome {
     let known = u64::from(nr::MS_ASYNC | nr::MS_INVALIDATE | nr::MS_SYNC);
     let both = u64::from(nr::MS_ASYNC | nr::MS_SYNC);
     if flags & !known != 0 || flags & both == both || !start.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.into());
     }
+    let (start, end) = range(start, len, Errno::ENOMEM)?;
+    mapped::write_back(t, start, end, &|call| t.process.link.call_patiently(&t.task, call))?;
     check(t, start, len)
 }
 
@@ -226,14 +240,26 @@ pub fn madvise(t: &mut Thread, start: u64, len: u64, advice: u64) -> Outcome {
             | nr::MADV_NOHUGEPAGE
             | nr::MADV_DONTDUMP
             | nr::MADV_DODUMP
+            | nr::MADV_COLD
+            | nr::MADV_PAGEOUT
+            | nr::MADV_POPULATE_READ
+            | nr::MADV_POPULATE_WRITE
     );
     if !known {
         return Err(Errno::EINVAL.into());
     }
+    let populates = match advice {
+        nr::MADV_POPULATE_READ => Some(Access::Read),
+        nr::MADV_POPULATE_WRITE => Some(Access::Write),
+        _ => None,
+    };
+    if let Some(access) = populates.filter(|_| start < end) {
+        populate(t, start, end, access)?;
+        return Ok(0);
+    }
     let mut space = t.space();
     if advice == nr::MADV_DONTNEED && start < end {
-        // What came from a file would have to be read again: it stays.
-        let is_memory = |a: &Area| matches!(a.kind, Kind::Heap | Kind::Stack | Kind::Mapping);
+        let is_memory = |a: &Area| !matches!(a.kind, Kind::Clock | Kind::Vdso);
         let memory = space.areas.overlapping(start, end).filter(is_memory);
         for area in memory.collect::<Vec<_>>() {
             space.discard(area.start.max(start), area.end.min(end))?;
@@ -290,7 +316,7 @@ pub fn mremap(t: &mut Thread, [old, old_len, new_len, flags, new_address, _]: [u
     let new_end = old.checked_add(new_len).filter(|e| *e <= user::END);
     if let Some(new_end) = new_end {
         if space.areas.is_free(old_end, new_end) {
-            space.map(Area { start: old_end, end: new_end, ..area })?;
+            space.map(area.part(old_end, new_end))?;
             return Ok(old);
         }
     }
@@ -303,7 +329,8 @@ pub fn mremap(t: &mut Thread, [old, old_len, new_len, flags, new_address, _]: [u
 
 /// Moves a mapping. What is at the new place goes.
 fn relocate(space: &mut Space, area: &Area, old: u64, old_len: u64, to: u64, new_len: u64) -> Outcome {
-    space.map(Area { start: to, end: to + new_len, prot: area.prot, kind: area.kind })?;
+    let moved = Area { start: to, end: to + new_len, ..area.part(old, old + old_len) };
+    space.map(moved)?;
     let len = old_len.min(new_len);
     if let Err(errno) = space.move_pages(old, to, len) {
         // Everything back to where it was, for which the page tables are still there.

@@ -2,6 +2,7 @@
 
 //! The system calls of Linux for x86-64: which are done here, which by the proxy, which not at all.
 
+mod child;
 mod epoll;
 mod file;
 mod futex;
@@ -31,6 +32,11 @@ pub use signal::MIN_SIGNAL_STACK;
 /// Numbers of the calls that the kernel itself has the proxy make.
 pub mod number {
     pub const CLOSE: u32 = super::nr::__NR_close;
+    pub const DUP: u32 = super::nr::__NR_dup;
+    pub const FSTAT: u32 = super::nr::__NR_fstat;
+    pub const OPENAT: u32 = super::nr::__NR_openat;
+    pub const PWRITE64: u32 = super::nr::__NR_pwrite64;
+    pub const READLINKAT: u32 = super::nr::__NR_readlinkat;
     pub const PREAD64: u32 = super::nr::__NR_pread64;
 }
 
@@ -137,6 +143,12 @@ fn call(t: &mut Thread, number: u32, a: [u64; 6]) -> Outcome {
 
         nr::__NR_clone => thread::clone(t, a),
         nr::__NR_clone3 => thread::clone3(t, a[0], a[1]),
+        nr::__NR_fork => thread::fork(t),
+        nr::__NR_vfork => thread::vfork(t),
+        nr::__NR_execve => child::execve(t, a[0], a[1], a[2]),
+        nr::__NR_execveat => child::execveat(t, a),
+        nr::__NR_wait4 => child::wait4(t, a),
+        nr::__NR_waitid => child::waitid(t, a),
         nr::__NR_exit => thread::exit(t, a[0]),
         nr::__NR_exit_group => thread::exit_group(t, a[0]),
         nr::__NR_getpgrp => Ok(t.process.pid().into()),

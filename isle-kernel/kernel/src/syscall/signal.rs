@@ -5,12 +5,15 @@
 use super::time::read_timespec;
 use super::Outcome;
 use crate::errno::Errno;
+use crate::process::Process;
 use crate::sched::{self, Woken};
 use crate::signal::deliver::{self, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK};
 use crate::signal::info::{code, LEN};
 use crate::signal::number::{LAST, SIGSEGV};
 use crate::signal::{self, Action, Fate, Info, UNBLOCKABLE};
 use crate::thread::{AltStack, Ended, Thread};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use hermit_plat::time::monotonic_ns;
 
@@ -175,10 +178,24 @@ fn number(signal: u64) -> Result<u32, Errno> {
     u32::try_from(signal as i32).ok().filter(|s| *s <= LAST).ok_or(Errno::EINVAL)
 }
 
-/// True if a pid of kill(2) means this process: its own group has no other members here.
-fn is_own(t: &Thread, pid: u64) -> bool {
-    let me = t.process.pid() as i32;
-    matches!(pid as i32, x if x == me || x == 0 || x == -1 || x == -me)
+/// The processes that a pid of kill(2) means. All of an application are one group.
+fn receivers(t: &Thread, pid: i32) -> Vec<Arc<Process>> {
+    match pid {
+        1.. => t.process.family.find(pid as u32).into_iter().collect(),
+        -1 => {
+            // All but oneself, on Linux; who is alone means himself.
+            let mut others = t.process.family.members();
+            if others.len() > 1 {
+                others.retain(|process| !Arc::ptr_eq(process, &t.process));
+            }
+            others
+        }
+        0 => t.process.family.members(),
+        _ => match t.process.family.find(pid.unsigned_abs()) {
+            Some(leader) if leader.is_first() => t.process.family.members(),
+            other => other.into_iter().collect(),
+        },
+    }
 }
 
 fn sender(t: &Thread, signal: u32, code: i32) -> Info {
@@ -187,11 +204,12 @@ fn sender(t: &Thread, signal: u32, code: i32) -> Info {
 
 pub fn kill(t: &mut Thread, pid: u64, signal: u64) -> Outcome {
     let signal = number(signal)?;
-    if !is_own(t, pid) {
+    let receivers = receivers(t, pid as i32);
+    if receivers.is_empty() {
         return Err(Errno::ESRCH.into());
     }
-    if signal != 0 {
-        signal::send(&t.process, None, sender(t, signal, code::USER))?;
+    for process in receivers.into_iter().filter(|_| signal != 0) {
+        signal::send(&process, None, sender(t, signal, code::USER))?;
     }
     t.check_end()?;
     Ok(0)

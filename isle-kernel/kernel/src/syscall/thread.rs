@@ -4,10 +4,11 @@
 
 use super::{nr, Outcome};
 use crate::errno::{End, Errno, Fail};
-use crate::sched;
-use crate::signal::number::LAST;
-use crate::thread::Thread;
-use hermit_plat::user;
+use crate::process::{Fork, Memory};
+use crate::sched::{self, Registers, Woken};
+use crate::signal::number::{LAST, SIGCHLD};
+use crate::thread::{AltStack, Thread};
+use hermit_plat::user::{self, Context};
 
 /// What a new thread shares, at least: all that makes it a thread and not a process.
 const THREAD: u64 = (nr::CLONE_VM | nr::CLONE_FS | nr::CLONE_FILES | nr::CLONE_SIGHAND | nr::CLONE_THREAD) as u64;
@@ -21,9 +22,28 @@ const KNOWN: u64 = THREAD
         | nr::CLONE_DETACHED
         | nr::CLONE_IO) as u64;
 
-/// Arguments of clone3(2), as far as they concern threads.
+/// What a new process may be asked to share or to set.
+const FOR_PROCESS: u64 = (nr::CLONE_VM
+    | nr::CLONE_VFORK
+    | nr::CLONE_FS
+    | nr::CLONE_FILES
+    | nr::CLONE_PARENT
+    | nr::CLONE_SYSVSEM
+    | nr::CLONE_SETTLS
+    | nr::CLONE_PARENT_SETTID
+    | nr::CLONE_CHILD_CLEARTID
+    | nr::CLONE_CHILD_SETTID
+    | nr::CLONE_DETACHED
+    | nr::CLONE_UNTRACED
+    | nr::CLONE_IO) as u64
+    | nr::CLONE_CLEAR_SIGHAND;
+
+/// Arguments of clone3(2).
+#[derive(Default)]
 struct Clone {
     flags: u64,
+    /// What the parent of a new process is sent at its end.
+    exit_signal: u32,
     child_tid: u64,
     parent_tid: u64,
     /// Where the stack pointer is to be; 0: where the parent's is.
@@ -33,7 +53,20 @@ struct Clone {
 
 pub fn clone(t: &mut Thread, [flags, stack, parent_tid, child_tid, tls, _]: [u64; 6]) -> Outcome {
     // The signal at its end, which threads don't have, is in the lowest byte.
-    create(t, &Clone { flags: flags & !0xff, child_tid, parent_tid, stack, tls })
+    let exit_signal = flags as u32 & 0xff;
+    if exit_signal > LAST {
+        return Err(Errno::EINVAL.into());
+    }
+    create(t, &Clone { flags: flags & 0xffff_ff00, exit_signal, child_tid, parent_tid, stack, tls })
+}
+
+pub fn fork(t: &mut Thread) -> Outcome {
+    create(t, &Clone { exit_signal: SIGCHLD, ..Clone::default() })
+}
+
+pub fn vfork(t: &mut Thread) -> Outcome {
+    let flags = u64::from(nr::CLONE_VM | nr::CLONE_VFORK);
+    create(t, &Clone { flags, exit_signal: SIGCHLD, ..Clone::default() })
 }
 
 pub fn clone3(t: &mut Thread, args: u64, len: u64) -> Outcome {
@@ -61,17 +94,15 @@ pub fn clone3(t: &mut Thread, args: u64, len: u64) -> Outcome {
     if flags & THREAD == THREAD && exit_signal != 0 {
         return Err(Errno::EINVAL.into());
     }
-    create(t, &Clone { flags, child_tid, parent_tid, stack: stack.wrapping_add(stack_size), tls })
+    let exit_signal = exit_signal as u32;
+    create(t, &Clone { flags, exit_signal, child_tid, parent_tid, stack: stack.wrapping_add(stack_size), tls })
 }
 
 fn create(t: &mut Thread, clone: &Clone) -> Outcome {
     let has = |flag: u32| clone.flags & u64::from(flag) != 0;
-    if clone.flags & THREAD != THREAD {
-        let vm_without_handlers =
-            has(nr::CLONE_THREAD) && !has(nr::CLONE_SIGHAND) || has(nr::CLONE_SIGHAND) && !has(nr::CLONE_VM);
-        return Err(if vm_without_handlers { Errno::EINVAL } else { Errno::ENOSYS }.into());
-    }
-    if clone.flags & !KNOWN != 0 {
+    let is_thread = has(nr::CLONE_THREAD);
+    let halves = is_thread && !has(nr::CLONE_SIGHAND) || has(nr::CLONE_SIGHAND) && !has(nr::CLONE_VM);
+    if halves {
         return Err(Errno::EINVAL.into());
     }
     if has(nr::CLONE_SETTLS) && clone.tls >= user::END {
@@ -90,17 +121,18 @@ fn create(t: &mut Thread, clone: &Clone) -> Outcome {
         registers.save();
         registers.for_clone(has(nr::CLONE_SETTLS).then_some(clone.tls)).ok_or(Errno::EAGAIN)?
     };
+    if !is_thread {
+        return create_process(t, clone, context, registers);
+    }
+    if clone.flags & THREAD != THREAD {
+        return Err(Errno::ENOSYS.into());
+    }
+    if clone.flags & !KNOWN != 0 {
+        return Err(Errno::EINVAL.into());
+    }
     let tid = t.process.new_tid();
     let mut thread = t.another(context, registers, tid).ok_or(Errno::EAGAIN)?;
-    if has(nr::CLONE_CHILD_CLEARTID) {
-        thread.clear_child_tid = clone.child_tid;
-    }
-    if has(nr::CLONE_PARENT_SETTID) {
-        t.memory().write(clone.parent_tid, &tid.to_le_bytes())?;
-    }
-    if has(nr::CLONE_CHILD_SETTID) {
-        t.memory().write(clone.child_tid, &tid.to_le_bytes())?;
-    }
+    prepare(t, clone, &mut thread, tid)?;
     t.process.root.share();
     let task = thread.task.clone();
     task.set_start(thread);
@@ -110,6 +142,61 @@ fn create(t: &mut Thread, clone: &Clone) -> Outcome {
     }
     sched::start(&task);
     Ok(tid.into())
+}
+
+/// Sets what parent and child are told of the child's number.
+fn prepare(t: &Thread, clone: &Clone, child: &mut Thread, tid: u32) -> Result<(), Errno> {
+    let has = |flag: u32| clone.flags & u64::from(flag) != 0;
+    if has(nr::CLONE_CHILD_CLEARTID) {
+        child.clear_child_tid = clone.child_tid;
+    }
+    if has(nr::CLONE_PARENT_SETTID) {
+        t.memory().write(clone.parent_tid, &tid.to_le_bytes())?;
+    }
+    if has(nr::CLONE_CHILD_SETTID) {
+        // In the child's memory; that it can't be written is the child's problem (Linux: schedule_tail()).
+        child.memory().write(clone.child_tid, &tid.to_le_bytes()).ok();
+    }
+    Ok(())
+}
+
+/// Forks a process. With CLONE_VFORK it returns once the child uses the memory no longer.
+fn create_process(t: &mut Thread, clone: &Clone, context: Context, registers: Registers) -> Outcome {
+    let has = |flag: u32| clone.flags & u64::from(flag) != 0;
+    if clone.flags & !FOR_PROCESS != 0 || has(nr::CLONE_SIGHAND) {
+        // Namespaces, and processes that share what only threads share here.
+        return Err(Errno::EINVAL.into());
+    }
+    let memory = if has(nr::CLONE_VM) { Memory::Shared } else { Memory::Copied };
+    if memory == Memory::Shared {
+        t.process.root.share();
+    }
+    let child = t.process.fork(Fork {
+        memory,
+        shares_files: has(nr::CLONE_FILES),
+        resets_handlers: clone.flags & nr::CLONE_CLEAR_SIGHAND != 0,
+        exit_signal: clone.exit_signal,
+        lender: has(nr::CLONE_VFORK).then(|| t.task.clone()),
+    })?;
+    let thread = t.of_child(&child, context, registers).and_then(|mut thread| {
+        if memory == Memory::Shared && clone.stack != 0 {
+            thread.alt_stack = AltStack::default();
+        }
+        prepare(t, clone, &mut thread, child.pid()).ok().map(|()| thread)
+    });
+    let Some(thread) = thread else {
+        t.process.unfork(&child);
+        return Err(Errno::EAGAIN.into());
+    };
+    let task = thread.task.clone();
+    task.set_start(thread);
+    child.add(&task);
+    let pid = child.pid();
+    sched::start(&task);
+    if has(nr::CLONE_VFORK) && sched::wait_patiently(&t.task, &|| !child.kin.is_borrower()) != Woken::Ready {
+        return Err(Fail::Ended);
+    }
+    Ok(pid.into())
 }
 
 pub fn exit(t: &mut Thread, code: u64) -> Outcome {
