@@ -51,7 +51,7 @@ qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 
 ##@ For developers
 test: build build-debug ## Run every test; the last line is the count
-	@$(vm) test --crate isle-kernel/abi --crate isle-kernel/plat --crate isle-kernel/vdso --crate isle-kernel/kernel \
+	@$(vm) test --crate isle-kernel/abi --crate isle-kernel/abi/model --crate isle-kernel/plat --crate isle-kernel/vdso --crate isle-kernel/kernel \
 		--crate rust-module/host-tests --crate proxy --crate ci/vm --crate ci/bench $(tests)
 
 bench: build ## Compare Linux and an isle: target/bench/report.html. METHODS RUNS NOISE
@@ -65,7 +65,7 @@ check: ## Formatting and clippy, warnings denied
 
 clean: ## Remove what was built here (the kernel stays in its cache)
 	rm -rf build target
-	for dir in isle-kernel proxy ci/vm ci/bench rust-module/host-tests isle-kernel/abi; do rm -rf $$dir/target; done
+	for dir in isle-kernel proxy ci/vm ci/bench ci/fuzz rust-module/host-tests isle-kernel/abi isle-kernel/abi/model; do rm -rf $$dir/target; done
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \
