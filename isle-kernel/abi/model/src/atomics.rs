@@ -38,11 +38,19 @@ fn after_write<S: Strength>(order: Ordering) {
 }
 
 fn for_load(order: Ordering) -> Ordering {
-    if order == Ordering::Relaxed { order } else { Ordering::Acquire }
+    if order == Ordering::Relaxed {
+        order
+    } else {
+        Ordering::Acquire
+    }
 }
 
 fn for_store<S: Strength>(order: Ordering) -> Ordering {
-    if order == Ordering::Relaxed || !S::PUBLISHES { Ordering::Relaxed } else { Ordering::Release }
+    if order == Ordering::Relaxed || !S::PUBLISHES {
+        Ordering::Relaxed
+    } else {
+        Ordering::Release
+    }
 }
 
 fn for_update<S: Strength>(order: Ordering) -> Ordering {

@@ -21,8 +21,8 @@ struct Request {
 }
 
 struct Channel {
-    posted: AtomicU64,
-    looking: AtomicU32,
+    posted: [AtomicU64; 1],
+    watch: AtomicU32,
     doorbell: Notify,
     requests: Vec<Request>,
 }
@@ -38,17 +38,22 @@ impl Channel {
             kick: Notify::new(),
         };
         let requests = (0..requests).map(|_| request()).collect();
-        Arc::new(Self { posted: AtomicU64::new(0), looking: AtomicU32::new(0), doorbell: Notify::new(), requests })
+        Arc::new(Self {
+            posted: [AtomicU64::new(0)],
+            watch: AtomicU32::new(protocol::watch::ASLEEP),
+            doorbell: Notify::new(),
+            requests,
+        })
     }
 
     /// Isle: a call whose answer is its argument and one.
     fn call(&self, index: u32, argument: u64, is_cancelled: bool) {
         let request = &self.requests[index as usize];
         request.argument.store(argument, Ordering::Relaxed);
-        if protocol::post(&request.state, &self.posted, &self.looking, index) {
+        if protocol::post(&request.state, &self.posted, &self.watch, index) {
             self.doorbell.notify();
         }
-        if is_cancelled && protocol::cancel(&request.cancel, &self.posted, &self.looking, index) {
+        if is_cancelled && protocol::cancel(&request.cancel, &self.posted, &self.watch, index) {
             self.doorbell.notify();
         }
         announce_sleep(&request.sleeping, index + 1);
@@ -64,7 +69,7 @@ impl Channel {
     fn watch(&self, mut calls: usize, only_cancelled: bool) {
         let mut held = 0;
         while calls > 0 {
-            let map = look(&self.posted);
+            let map = look(&self.posted[0]);
             for (request, index) in self.requests.iter().zip(0..) {
                 if map & bit(index) == 0 {
                     continue;
@@ -82,11 +87,11 @@ impl Channel {
                     request.kick.notify();
                 }
             }
-            if map == 0 && stop_looking(&self.looking, &self.posted) {
+            if map == 0 && stop_looking(&self.watch, &self.posted) {
                 if calls > 0 {
                     self.doorbell.wait();
                 }
-                start_looking(&self.looking);
+                start_looking(&self.watch);
             }
         }
     }
