@@ -6,7 +6,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use hermit_fuzz::{Patch, Word, elf, patch};
+use hermit_fuzz::{elf, patch, Patch, Word};
 use libfuzzer_sys::fuzz_target;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -44,15 +44,35 @@ const CPUS: u32 = 2;
 #[derive(Debug, Arbitrary)]
 enum Step {
     /// The isle writes this much into its log, of these letters, and says it was another length.
-    Log { text: Vec<u8>, more: u16, odd: Option<Word> },
+    Log {
+        text: Vec<u8>,
+        more: u16,
+        odd: Option<Word>,
+    },
     Drain,
-    Read { offset: Word, len: u16 },
+    Read {
+        offset: Word,
+        len: u16,
+    },
     Clear,
     State(Word),
-    Reason { len: Word, text: Vec<u8> },
-    App { slot: u8, order: Word, state: Word, status: Word },
-    Cpu { cpu: u8, state: Word },
-    Ask { slot: u8 },
+    Reason {
+        len: Word,
+        text: Vec<u8>,
+    },
+    App {
+        slot: u8,
+        order: Word,
+        state: Word,
+        status: Word,
+    },
+    Cpu {
+        cpu: u8,
+        state: Word,
+    },
+    Ask {
+        slot: u8,
+    },
 }
 
 #[derive(Debug, Arbitrary)]
@@ -133,8 +153,8 @@ fn ask(shared: &Shared, slot: usize) {
     shared.all_cpus_are(abi::cpu::state::HALTED);
     if let Ok(app) = shared.app(slot) {
         let (order, state) = (app.order.load(Relaxed), app.state.load(Relaxed));
-        let is_free = order == 0 && state == 0
-            || order >> 8 == state >> 8 && abi::app::value(state) == abi::app::state::ENDED;
+        let is_free =
+            order == 0 && state == 0 || order >> 8 == state >> 8 && abi::app::value(state) == abi::app::state::ENDED;
         assert_eq!(shared.is_free(slot), is_free);
         shared.reset_channel(slot).unwrap();
     } else {
