@@ -151,7 +151,8 @@ impl Task {
             tid,
             process,
             flow,
-            state: AtomicU32::new(state::BLOCKED),
+            // Who wakes it before it is started must not put it into a queue; its attention keeps what it was told.
+            state: AtomicU32::new(state::READY),
             cpu: AtomicUsize::new(hermit_plat::cpu::index()),
             allowed: Mutex::new(allowed),
             attention: AtomicBool::new(false),
