@@ -3,7 +3,7 @@
 //! Threads and what they are told: nothing is lost, whoever is faster.
 
 use super::*;
-use crate::sched::{self, Registers};
+use crate::sched::{self, CpuMask, Registers};
 
 /// Another thread of a process, which never runs.
 fn another(p: &Thread, tid: u32) -> Box<Thread> {
@@ -22,5 +22,20 @@ fn nobody_wakes_a_thread_that_has_not_been_started() {
     assert!(!sched::wake(&new.task));
     assert!(new.task.has_attention(), "it looks for itself");
     p.process.remove(&new.task);
+    end(p);
+}
+
+#[test]
+fn a_wait_does_not_make_a_thread_forget_where_it_may_run() {
+    let machine = Machine::new(program());
+    let p = machine.process();
+    *p.task.allowed.lock() = CpuMask::from_words(core::iter::empty());
+    p.task.notify();
+    assert!(!p.task.is_interrupted(), "that is no reason to end a wait");
+    assert!(p.task.has_attention(), "it still has to go elsewhere");
+    *p.task.allowed.lock() = CpuMask::all();
+    assert!(!p.task.is_interrupted() && !p.task.has_attention());
+    p.process.end(End::exit(3));
+    assert!(p.task.is_interrupted() && p.task.has_attention());
     end(p);
 }

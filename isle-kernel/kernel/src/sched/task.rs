@@ -219,16 +219,18 @@ impl Task {
         if !self.has_attention() {
             return false;
         }
-        if !crate::signal::has_due(self) {
+        let is_due = || self.has_to_leave() || crate::signal::has_due(self);
+        // Where it has to go to another CPU it does so on its way to ring 3.
+        let is_wanted = || is_due() || !self.may_run_on(hermit_plat::cpu::index());
+        if !is_wanted() {
             // Another thread took the signal.
             self.attention.store(false, Ordering::SeqCst);
+            // Once more: something may have come in between.
+            if is_wanted() {
+                self.attention.store(true, Ordering::SeqCst);
+            }
         }
-        // Once more: it may have come in between.
-        let due = crate::signal::has_due(self);
-        if due {
-            self.attention.store(true, Ordering::SeqCst);
-        }
-        due
+        is_due()
     }
 
     /// True if it has to end.
