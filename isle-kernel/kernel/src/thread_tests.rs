@@ -39,3 +39,17 @@ fn a_wait_does_not_make_a_thread_forget_where_it_may_run() {
     assert!(p.task.is_interrupted() && p.task.has_attention());
     end(p);
 }
+
+#[test]
+fn a_signal_that_the_old_mask_lets_in_comes_at_once() {
+    let machine = Machine::new(program());
+    let mut p = machine.process();
+    signal::set_blocked(&p.task, signal::bit(15));
+    signal::send(&p.process, None, Info::kernel(15)).unwrap();
+    // As sigsuspend(2) whose signal another thread has taken.
+    p.saved_mask = Some(0);
+    p.task.notify();
+    assert!(p.look_around().is_err());
+    assert_eq!(p.process.ending(), Some(End::signal(15)));
+    end(p);
+}
