@@ -44,9 +44,13 @@ impl Registers {
 
     pub fn restore(&self) {
         self.fpu.restore();
-        // What WRFSBASE and WRGSBASE allow beyond an application's addresses is of no use, and is not kept.
-        user::set_fs_base(self.fs_base);
-        user::set_gs_base(self.gs_base);
+        // What WRFSBASE and WRGSBASE allow beyond an application's addresses is of no use, and is not kept; nor is what
+        // whoever ran here before has there.
+        for (set, base) in [(user::set_fs_base as fn(u64) -> bool, self.fs_base), (user::set_gs_base, self.gs_base)] {
+            if !set(base) {
+                set(0);
+            }
+        }
     }
 
     /// Those of a new thread, which begins with its creator's.
