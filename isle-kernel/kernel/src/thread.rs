@@ -248,8 +248,10 @@ impl Thread {
         }
     }
 
-    /// An error if the process ends: for what takes long.
+    /// An error if the process ends: for what takes long. No lock may be held: this CPU's slot may have an order to end it,
+    /// which nobody else looks at.
     pub fn check_end(&self) -> Result<(), Fail> {
+        serve::look_at_orders();
         match self.task.has_to_leave() {
             true => Err(Fail::Ended),
             false => Ok(()),
