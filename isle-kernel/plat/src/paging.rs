@@ -253,8 +253,9 @@ impl AddressSpace {
     }
 
     /// Unmaps all pages from `start` to `end` and hands each of them to `freed`, when no CPU can use it any more.
-    /// Needs memory only where a range begins or ends within a large page.
-    pub fn unmap(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) -> Result<(), MapError> {
+    /// Needs memory only where a range begins or ends within a large page. `freed` is dropped, with what locks it may hold,
+    /// before other CPUs are waited for.
+    pub fn unmap(&mut self, start: u64, end: u64, mut freed: impl FnMut(Page)) -> Result<(), MapError> {
         check_range(start, end)?;
         self.split_edges(start, end)?;
         let mut stale = Stale::nothing();
@@ -270,7 +271,8 @@ impl AddressSpace {
             self.flush(&stale);
             stale = Stale::nothing();
         }
-        self.clear_all(start, end, &mut stale, freed);
+        self.clear_all(start, end, &mut stale, &mut freed);
+        drop(freed);
         // Where all CPUs have forgotten the pages, they may still remember tables.
         self.flush(&stale);
         self.reap();
