@@ -46,6 +46,21 @@ fn what_amounts_to_a_huge_page_becomes_one() {
 }
 
 #[test]
+fn neighbours_by_address_that_are_none_by_offset_stay_apart() {
+    let mut s = space();
+    // The second part of the pool ends where the first begins: the GiB around that is one, but not by offset.
+    let (half, rest) = (3 << 29, 1 << 29);
+    let offset = |index: u64| if index < 256 { half + 2 * rest + index * LARGE } else { (index - 256) * LARGE };
+    for index in 0..512 {
+        s.map(HUGE + index * LARGE, offset(index), Size::Large, Prot::READ_WRITE).unwrap();
+    }
+    for index in 0..512 {
+        let page = Page { offset: offset(index), size: Size::Large, prot: Prot::READ_WRITE };
+        assert_eq!(s.lookup(HUGE + index * LARGE), Some(page));
+    }
+}
+
+#[test]
 fn what_does_not_amount_to_a_huge_page_stays() {
     let read = Prot { read: true, ..Prot::NONE };
     let offset = {
