@@ -185,6 +185,11 @@ impl Space {
             return Err(Errno::EACCES);
         }
         if start < covered {
+            // First what may fail.
+            for area in self.areas.overlapping(start, covered) {
+                let (low, high) = (area.start.max(start), area.end.min(covered));
+                self.tables.split_edges(low, high).map_err(|_| Errno::ENOMEM)?;
+            }
             self.areas.protect(start, covered, prot)?;
             self.protect_pages(start, covered, prot)?;
         }
