@@ -220,9 +220,9 @@ impl Thread {
 
     /// Deals with signals, and with the end of the process.
     pub(crate) fn look_around(&mut self) -> Result<(), Ended> {
-        let restart = self.restart.take();
-        let mut again = restart;
-        if self.task.take_attention() {
+        let mut again = self.restart.take();
+        // More than once if what was blocked meanwhile is due now.
+        while self.task.take_attention() {
             if self.task.has_to_leave() {
                 return Err(Ended);
             }
@@ -234,17 +234,26 @@ impl Thread {
                 return Err(Ended);
             }
             if let Some(mask) = self.saved_mask.take() {
+                // No handler was called, so the call is made again: behind any that is due only now.
+                self.repeat(again.take());
                 signal::set_blocked(&self.task, mask);
             }
         }
-        if let Some(number) = again {
-            self.context.repeat_syscall(number.into());
-        }
+        self.repeat(again);
         Ok(())
     }
 
-    /// An error if the process ends: for what takes long.
+    /// Has a system call made again.
+    fn repeat(&mut self, call: Option<u32>) {
+        if let Some(number) = call {
+            self.context.repeat_syscall(number.into());
+        }
+    }
+
+    /// An error if the process ends: for what takes long. No lock may be held: this CPU's slot may have an order to end it,
+    /// which nobody else looks at.
     pub fn check_end(&self) -> Result<(), Fail> {
+        serve::look_at_orders();
         match self.task.has_to_leave() {
             true => Err(Fail::Ended),
             false => Ok(()),

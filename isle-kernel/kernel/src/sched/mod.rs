@@ -612,10 +612,14 @@ pub fn idle() -> ! {
         while time::tsc() < end && !wanted() {
             core::hint::spin_loop();
         }
-        if wanted() || frames::clean(|| !wanted()) {
+        if wanted() {
             continue;
         }
+        // Before what may take long: somebody may wait until nobody has his page table any more.
         tlb::leave();
+        if frames::clean(|| !wanted()) {
+            continue;
+        }
         cpu.arm();
         cpu.halted.store(true, Ordering::SeqCst);
         hermit_plat::cpu::idle_unless(wanted);
