@@ -18,6 +18,7 @@ use hermit_proxy::serve::{Outcome, Server};
 use hermit_proxy::settings::Settings;
 use hermit_proxy::shm::{ChannelMap, Memory};
 use hermit_proxy::spawn::Children;
+use hermit_proxy::spin::Spin;
 use hermit_proxy::startup::{self, Identity};
 use hermit_proxy::{brand, signals, sys};
 use std::ffi::OsString;
@@ -103,8 +104,9 @@ fn run_on_isle(
     };
     let cannot_serve = |e| Failure::new(format!("can't serve the application: {e}"));
     let signals = sys::take_signals(&signals::forwarded()).map_err(cannot_serve)?;
-    device.run().map_err(|e| Failure::new(format!("isle {isle} can't run the application: {e}")))?;
-    let server = Server::new(device, channel, performer);
+    let spin = Spin::new(settings.spin, attachment.tsc_khz);
+    let server = Server::new(device, channel, performer, spin);
+    server.door().run().map_err(|e| Failure::new(format!("isle {isle} can't run the application: {e}")))?;
     let outcome = server.serve(&signals).map_err(cannot_serve);
     if settings.verbose && server.unannounced() > 0 {
         let late = server.unannounced();

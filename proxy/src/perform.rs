@@ -2,20 +2,23 @@
 
 //! Making the call that a request asks for.
 //!
-//! Data goes through a buffer of the proxy: some file systems can't do I/O on memory that isn't Linux's.
+//! The kernel gets buffers where they are, in application memory, if they lie there in one piece. Copied are paths, since the
+//! application could take away their NUL meanwhile, and what the proxy itself looks at.
 
 use crate::descriptors::{Descriptors, Kind};
 use crate::request::{self, Argument, Checked, Limits, Refusal, Scatter, Snapshot};
-use crate::shm::{Memory, OutOfRange};
+use crate::shm::{Bounce, Memory, OutOfRange, Region};
 use crate::spawn::Children;
 use crate::sys::{self, Value};
+use crate::transfer::number::{PREAD64, PWRITE64, READ, WRITE};
 use hermit_abi::offload::{self, Arg, special};
 use hermit_abi::spawn;
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Most bytes in one call to the kernel.
+/// Most bytes of a buffer that has to be copied.
 const CHUNK: u64 = 1 << 20;
 
 /// Most bytes that the serving thread itself reads from or writes to a file.
@@ -23,13 +26,9 @@ const QUICK_LEN: u64 = 64 << 10;
 
 /// Numbers of the calls that are treated specially here.
 mod number {
-    pub const READ: u32 = 0;
-    pub const WRITE: u32 = 1;
     pub const CLOSE: u32 = 3;
     pub const FSTAT: u32 = 5;
     pub const LSEEK: u32 = 8;
-    pub const PREAD64: u32 = 17;
-    pub const PWRITE64: u32 = 18;
     pub const DUP: u32 = 32;
     pub const GETCWD: u32 = 79;
     pub const READLINKAT: u32 = 267;
@@ -51,17 +50,18 @@ pub fn error(errno: i32) -> i64 {
     i64::from(errno).wrapping_neg()
 }
 
-/// The proxy's memory for one argument.
-enum Owned {
+/// One argument: the proxy's memory for it, or where it is.
+enum Owned<'a> {
     Scalar(u64),
     Null,
     Path(CString),
     In(Vec<u8>),
     Out(Vec<u8>),
     InOut(Vec<u8>),
+    InPlace(Region<'a>),
 }
 
-impl Owned {
+impl Owned<'_> {
     fn value(&mut self) -> Value<'_> {
         match self {
             Self::Scalar(scalar) => Value::Scalar(*scalar),
@@ -70,6 +70,7 @@ impl Owned {
             Self::In(bytes) => Value::In(bytes),
             Self::Out(bytes) => Value::Out(bytes),
             Self::InOut(bytes) => Value::InOut(bytes),
+            Self::InPlace(region) => Value::InPlace(*region),
         }
     }
 }
@@ -91,22 +92,23 @@ impl Performer {
         match checked.call.number {
             special::STARTUP | number::FSTAT | number::LSEEK | number::DUP | number::GETCWD => true,
             number::CLOSE => is_local(),
-            number::READ | number::WRITE | number::PREAD64 | number::PWRITE64 => {
+            READ | WRITE | PREAD64 | PWRITE64 => {
                 let len = buffer(checked, 1).map_or(0, |s| s.len);
                 is_local() && (len <= QUICK_LEN || checked.fd() == self.exe_fd)
             }
+            special::SIGNAL_CHILD => true,
             // Neither of these waits: TCGETS, TIOCGWINSZ, FIONREAD; commands other than F_SETLKW and F_OFD_SETLKW.
             offload::IOCTL => matches!(checked.scalar(1), 0x5401 | 0x5413 | 0x541b),
             offload::FCNTL => !matches!(checked.scalar(1), 7 | 38),
-            offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL | special::SIGNAL_CHILD => true,
+            offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL => true,
             // It only looks.
             offload::EPOLL_WAIT => checked.scalar(3) == 0,
             _ => false,
         }
     }
 
-    /// Makes the call. `spare` is memory to use again.
-    pub fn perform(&self, checked: &Checked, spare: &mut Vec<u8>) -> i64 {
+    /// Makes the call. `bounce` is memory to use again.
+    pub fn perform(&self, checked: &Checked, bounce: &mut Bounce) -> i64 {
         match checked.call.number {
             special::STARTUP => self.startup(checked),
             special::SPAWN => self.spawn(checked).map_or_else(error, i64::from),
@@ -115,9 +117,7 @@ impl Performer {
                 let signal = request::descriptor(checked.scalar(1));
                 self.children.signal(checked.fd(), signal).map_or_else(error, |()| 0)
             }
-            number::READ | number::WRITE | number::PREAD64 | number::PWRITE64 => {
-                self.transfer(checked, spare)
-            }
+            READ | WRITE | PREAD64 | PWRITE64 => self.transfer(checked, bounce),
             special::SENDMSG => self.send_message(checked),
             special::RECVMSG => self.receive_message(checked),
             // Afterwards the number may be another file's.
@@ -163,50 +163,43 @@ impl Performer {
         Some(self.put(out, 0, target).map_or(error(libc::EFAULT), |()| length(target)))
     }
 
-    fn transfer(&self, checked: &Checked, spare: &mut Vec<u8>) -> i64 {
-        let number = checked.call.number;
-        let reads = matches!(number, number::READ | number::PREAD64);
-        let Some(scatter) = buffer(checked, 1) else { return self.simple(checked) };
-        let kind = self.descriptors.kind(checked.fd()).unwrap_or(Kind::Regular);
-        // A second read could wait for what never comes; a write is expected to be complete.
-        let goes_on = !reads || kind != Kind::Other;
-        let mut done: u64 = 0;
-        loop {
-            let want = scatter.len.saturating_sub(done).min(CHUNK);
-            spare.resize(usize::try_from(want).unwrap_or(0), 0);
-            if !reads && self.get(scatter, done, spare).is_err() {
-                return error(libc::EFAULT);
+    /// Any other call.
+    fn simple(&self, checked: &Checked) -> i64 {
+        // What the proxy reads must not change meanwhile.
+        let is_looked_at = checked.call.number == offload::PIPE2;
+        if is_looked_at {
+            return self.simple_by(checked, |argument| self.own(argument));
+        }
+        let has_region = Cell::new(false);
+        let result = self.simple_by(checked, |argument| match self.region(argument) {
+            Some(region) => {
+                has_region.set(true);
+                Ok(Owned::InPlace(region))
             }
-            let data = if reads { Value::Out(spare) } else { Value::In(spare) };
-            let position = match number {
-                number::PREAD64 | number::PWRITE64 => checked.scalar(3).wrapping_add(done),
-                _ => 0,
-            };
-            let [fd, position] = [checked.scalar(0), position].map(Value::Scalar);
-            let mut values = [fd, data, Value::Scalar(want), position, Value::Scalar(0), Value::Scalar(0)];
-            let result = sys::forward(number, &mut values);
-            let Ok(moved) = u64::try_from(result) else {
-                return if done == 0 { result } else { total(done) };
-            };
-            let moved = moved.min(want);
-            if reads {
-                let read = usize::try_from(moved).ok().and_then(|n| spare.get(..n)).unwrap_or_default();
-                if self.put(scatter, done, read).is_err() {
-                    return error(libc::EFAULT);
-                }
-            }
-            done = done.saturating_add(moved);
-            if moved < want || done >= scatter.len || !goes_on {
-                return total(done);
-            }
+            None => self.own(argument),
+        });
+        // It may be one that can't work on memory that isn't Linux's.
+        match has_region.get() && result == error(libc::EFAULT) {
+            true => self.simple_by(checked, |argument| self.own(argument)),
+            false => result,
         }
     }
 
-    /// Any other call: all buffers are short, or may be made so.
-    fn simple(&self, checked: &Checked) -> i64 {
+    /// A buffer in one piece.
+    fn region(&self, argument: &Argument) -> Option<Region<'_>> {
+        match argument {
+            Argument::In(scatter) | Argument::Out(scatter) => match scatter.parts[..] {
+                [(at, len)] => self.memory.region(at, len).ok(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn simple_by<'a>(&'a self, checked: &Checked, own: impl Fn(&Argument) -> Result<Owned<'a>, i32>) -> i64 {
         let mut owned = [const { Owned::Null }; 6];
         for (place, argument) in owned.iter_mut().zip(&checked.arguments) {
-            *place = match self.own(argument) {
+            *place = match own(argument) {
                 Ok(owned) => owned,
                 Err(errno) => return error(errno),
             };
@@ -264,7 +257,7 @@ impl Performer {
         result
     }
 
-    fn own(&self, argument: &Argument) -> Result<Owned, i32> {
+    fn own(&self, argument: &Argument) -> Result<Owned<'static>, i32> {
         let zeroes = |s: &Scatter| vec![0; usize::try_from(s.len.min(CHUNK)).unwrap_or(0)];
         Ok(match argument {
             Argument::Scalar(value) => Owned::Scalar(*value),
@@ -353,10 +346,6 @@ fn show_foreign(list: &mut [u8], hidden: &[usize]) -> i64 {
 
 fn length(bytes: &[u8]) -> i64 {
     i64::try_from(bytes.len()).unwrap_or(i64::MAX)
-}
-
-fn total(done: u64) -> i64 {
-    i64::try_from(done).unwrap_or(i64::MAX)
 }
 
 pub fn buffer(checked: &Checked, i: usize) -> Option<&Scatter> {

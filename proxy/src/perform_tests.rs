@@ -57,7 +57,7 @@ impl World {
             }
         }
         match self.performer.check(&snapshot) {
-            Ok(checked) => self.performer.perform(&checked, &mut Vec::new()),
+            Ok(checked) => self.performer.perform(&checked, &mut Bounce::default()),
             Err(Refusal::Errno(errno)) => error(errno),
             Err(Refusal::Malformed(why)) => panic!("{why}"),
         }
@@ -243,6 +243,33 @@ fn only_calls_that_do_not_wait_are_quick() {
 }
 
 #[test]
+fn a_command_is_spawned_waited_for_and_signalled() {
+    use hermit_abi::spawn::{MAX_LEN, PROXYS_CWD, SpawnBlock};
+    let world = World::new();
+    let spawn = |strings: &[u8]| {
+        let len = (size_of::<SpawnBlock>() + strings.len()) as u32;
+        let header = SpawnBlock { len, argc: 2, cwd: PROXYS_CWD, ..SpawnBlock::default() };
+        let (at, len) = world.put(0, &[&header.to_bytes()[..], strings].concat());
+        // In two parts.
+        world.call(special::SPAWN, &[0, len], &[(0, &[(at, 30), (at + 30, len - 30)])])
+    };
+    let child = spawn(b"/bin/sleep\0sleep\x00100\0") as u64;
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 0], &[]), 0);
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 1000], &[]), error(libc::EINVAL));
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 9], &[]), 0);
+    assert_eq!(world.call(special::WAIT, &[child], &[]), 9);
+    assert_eq!(world.call(special::WAIT, &[child], &[]), error(libc::ECHILD));
+    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 9], &[]), error(libc::ESRCH));
+    // The program of this test is there, /opt/app is not.
+    assert_eq!(spawn(b"/proc/self/exe\0exe\0--help\0"), error(libc::ENOENT));
+    assert_eq!(spawn(b"/bin/sleep"), error(libc::EINVAL));
+    assert_eq!(world.call(special::SPAWN, &[0, 8], &[]), error(libc::EFAULT));
+    let (part, long) = (u64::from(MAX_LEN) / 4, u64::from(MAX_LEN) + 1);
+    let parts = [(0, part), (0, part), (0, part), (0, part), (0, 1)];
+    assert_eq!(world.call(special::SPAWN, &[0, long], &[(0, &parts)]), error(libc::E2BIG));
+}
+
+#[test]
 fn polls_see_the_applications_descriptors_only() {
     let world = World::new();
     let (reader, writer) = rustix::pipe::pipe().unwrap();
@@ -294,31 +321,4 @@ fn messages_carry_the_applications_descriptors_only() {
     let fd = u32::from_ne_bytes(got[offload::ENVELOPE_CONTROL + 16..][..4].try_into().unwrap());
     assert!(fd > 2 && world.call(3, &[fd.into()], &[]) == 0, "the application may close it");
     assert_eq!((world.call(3, &[a], &[]), world.call(3, &[b], &[])), (0, 0));
-}
-
-#[test]
-fn a_command_is_spawned_waited_for_and_signalled() {
-    use hermit_abi::spawn::{MAX_LEN, PROXYS_CWD, SpawnBlock};
-    let world = World::new();
-    let spawn = |strings: &[u8]| {
-        let len = (size_of::<SpawnBlock>() + strings.len()) as u32;
-        let header = SpawnBlock { len, argc: 2, cwd: PROXYS_CWD, ..SpawnBlock::default() };
-        let (at, len) = world.put(0, &[&header.to_bytes()[..], strings].concat());
-        // In two parts.
-        world.call(special::SPAWN, &[0, len], &[(0, &[(at, 30), (at + 30, len - 30)])])
-    };
-    let child = spawn(b"/bin/sleep\0sleep\x00100\0") as u64;
-    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 0], &[]), 0);
-    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 1000], &[]), error(libc::EINVAL));
-    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 9], &[]), 0);
-    assert_eq!(world.call(special::WAIT, &[child], &[]), 9);
-    assert_eq!(world.call(special::WAIT, &[child], &[]), error(libc::ECHILD));
-    assert_eq!(world.call(special::SIGNAL_CHILD, &[child, 9], &[]), error(libc::ESRCH));
-    // The program of this test is there, /opt/app is not.
-    assert_eq!(spawn(b"/proc/self/exe\0exe\0--help\0"), error(libc::ENOENT));
-    assert_eq!(spawn(b"/bin/sleep"), error(libc::EINVAL));
-    assert_eq!(world.call(special::SPAWN, &[0, 8], &[]), error(libc::EFAULT));
-    let (part, long) = (u64::from(MAX_LEN) / 4, u64::from(MAX_LEN) + 1);
-    let parts = [(0, part), (0, part), (0, part), (0, part), (0, 1)];
-    assert_eq!(world.call(special::SPAWN, &[0, long], &[(0, &parts)]), error(libc::E2BIG));
 }

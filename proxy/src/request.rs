@@ -7,6 +7,7 @@
 use crate::descriptors::Descriptors;
 use hermit_abi::channel::{Request, SEGMENTS};
 use hermit_abi::offload::{self, Arg, Call};
+use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Longest path, with its NUL (PATH_MAX).
@@ -27,15 +28,21 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads each field once.
+    /// Reads each field once, and no more segments than there are said to be.
     pub fn of(request: &Request) -> Self {
+        let segment_count = request.segment_count.load(Relaxed);
+        let mut segments = [(0, 0); SEGMENTS];
+        let used = usize::try_from(segment_count).unwrap_or(SEGMENTS);
+        for (place, segment) in segments.iter_mut().zip(&request.segments).take(used) {
+            *place = (segment.offset.load(Relaxed), segment.len.load(Relaxed));
+        }
         Self {
             number: request.number.load(Relaxed),
-            segment_count: request.segment_count.load(Relaxed),
+            segment_count,
             tid: request.tid.load(Relaxed),
             args: request.args.each_ref().map(|a| a.load(Relaxed)),
             lens: request.lens.each_ref().map(|a| a.load(Relaxed)),
-            segments: request.segments.each_ref().map(|s| (s.offset.load(Relaxed), s.len.load(Relaxed))),
+            segments,
         }
     }
 }
@@ -43,7 +50,7 @@ impl Snapshot {
 /// A buffer: ranges of application memory, all in bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scatter {
-    pub parts: Vec<(u64, u64)>,
+    pub parts: SmallVec<[(u64, u64); 1]>,
     /// Length of all parts together.
     pub len: u64,
 }

@@ -6,6 +6,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use smallvec::smallvec;
 
 const MEMORY: u64 = 1 << 20;
 const EXE: i32 = 900;
@@ -44,10 +45,10 @@ fn is_malformed(s: &Snapshot) -> bool {
 #[test]
 fn good_requests_pass() {
     let write = verdict(&snapshot(1, &[1, 1, 10], &[0, 10], &[(100, 4), (MEMORY - 6, 6)])).unwrap();
-    let parts = vec![(100, 4), (MEMORY - 6, 6)];
+    let parts = smallvec![(100, 4), (MEMORY - 6, 6)];
     assert_eq!(write.arguments[1], Argument::In(Scatter { parts, len: 10 }));
     let rename = verdict(&snapshot(316, &[0, 1, 0, 1], &[0, 5, 0, 3], &[(0, 5), (50, 3)])).unwrap();
-    assert_eq!(rename.arguments[3], Argument::Path(Scatter { parts: vec![(50, 3)], len: 3 }));
+    assert_eq!(rename.arguments[3], Argument::Path(Scatter { parts: smallvec![(50, 3)], len: 3 }));
     let short = verdict(&snapshot(0, &[0, 1, 1 << 40], &[0, 9], &[(0, 9)])).unwrap();
     assert!(matches!(&short.arguments[1], Argument::Out(s) if s.len == 9));
     let null = verdict(&snapshot(0, &[0, 0, 7], &[], &[])).unwrap();

@@ -5,6 +5,7 @@
 pub mod child;
 
 use hermit_abi::door::{self, Attachment, StartIsle, Status};
+use crate::shm::Region;
 use hermit_abi::offload::{self, Arg};
 use libc::{c_int, c_ulong};
 use std::ffi::CStr;
@@ -13,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// One argument of a forwarded call. All memory belongs to the proxy.
+/// One argument of a forwarded call. All memory belongs to the proxy, but for what is in place.
 pub enum Value<'a> {
     Scalar(u64),
     Null,
@@ -21,6 +22,8 @@ pub enum Value<'a> {
     In(&'a [u8]),
     Out(&'a mut [u8]),
     InOut(&'a mut [u8]),
+    /// In application memory: for what the call reads, and for what it writes.
+    InPlace(Region<'a>),
 }
 
 /// Makes a system call from the table of [`offload`] and returns what the kernel returns: a result or a negative
@@ -82,6 +85,19 @@ pub fn forward(number: u32, values: &mut [Value<'_>; 6]) -> i64 {
             (Arg::OutStruct(size), Value::Out(bytes)) if bytes.len() >= usize::from(*size) => {
                 bytes.as_mut_ptr() as u64
             }
+            (Arg::In(n) | Arg::Out(n), Value::InPlace(region)) => {
+                lens[usize::from(*n)] = Some(region.len());
+                region.address()
+            }
+            (Arg::OutArray(n, size), Value::InPlace(region)) => {
+                lens[usize::from(*n)] = Some(region.len() / u64::from((*size).max(1)));
+                region.address()
+            }
+            (Arg::InStruct(size) | Arg::OutStruct(size), Value::InPlace(region))
+                if region.len() >= u64::from(*size) =>
+            {
+                region.address()
+            }
             _ => return -i64::from(libc::EFAULT),
         };
     }
@@ -93,7 +109,7 @@ pub fn forward(number: u32, values: &mut [Value<'_>; 6]) -> i64 {
     // 1. None of the calls in the table touches memory but through the arguments that the table calls buffers.
     // 2. Each of those is null, which makes the kernel return EFAULT or do without, or a slice or string that is borrowed
     //    until the call returns, for writing where the call writes, and as long as the table or the length
-    //    argument that was set above says.
+    //    argument that was set above says; or a region of application memory, which nothing of the proxy's is in.
     // 3. Descriptors are numbers to the kernel; callers see to it that they are the application's.
     let result = unsafe { libc::syscall(i64::from(number), a, b, c, d, e, f) };
     if result == -1 { -i64::from(errno()) } else { result }
@@ -145,6 +161,59 @@ pub fn send_message(fd: i32, message: &mut Message<'_>, flags: u64) -> i64 {
 pub fn receive_message(fd: i32, message: &mut Message<'_>, flags: u64) -> (i64, (usize, usize)) {
     // SAFETY: As in `send_message`.
     message.with_header(|header| unsafe { libc::recvmsg(fd, header, message_flags(flags)) })
+}
+
+/// Which way data goes between a file and application memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    FromFile,
+    ToFile,
+}
+
+/// Reads or writes application memory in place, at a position or at the file's own; returns what the kernel
+/// returns: a result or a negative errno. EFAULT also where a file system can't do I/O on memory that isn't Linux's.
+pub fn transfer(way: Way, fd: i32, regions: &[Region<'_>], position: Option<u64>) -> i64 {
+    let (number, buffer, len) = match (way, position, regions) {
+        (Way::FromFile, None, [_, _, ..]) => (libc::SYS_readv, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::FromFile, Some(_), [_, _, ..]) => (libc::SYS_preadv, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::ToFile, None, [_, _, ..]) => (libc::SYS_writev, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::ToFile, Some(_), [_, _, ..]) => (libc::SYS_pwritev, regions.as_ptr() as u64, regions.len() as u64),
+        (_, _, few) => {
+            let (start, len) = few.first().map_or((0, 0), |r| (r.address(), r.len()));
+            (single(way, position), start, len)
+        }
+    };
+    // SAFETY:
+    // 1. The buffer is a region of application memory, or a list of such: `Region` has the layout of an iovec, and the
+    //    list is borrowed. They stay mapped as long as they are borrowed, and nothing of the proxy's is in them.
+    // 2. The descriptor is a number to the kernel; the caller sees to it that it is the application's.
+    // On x86-64 a position is one argument, and the half that follows it doesn't count.
+    let result = unsafe { libc::syscall(number, fd, buffer, len, position.unwrap_or(0), 0) };
+    if result == -1 { -i64::from(errno()) } else { result }
+}
+
+/// As [`transfer`], with memory of the proxy.
+pub fn transfer_own(way: Way, fd: i32, bytes: &mut [u8], position: Option<u64>) -> i64 {
+    let (start, len) = (bytes.as_mut_ptr(), bytes.len());
+    // SAFETY: The buffer is borrowed for writing; the descriptor as in `transfer`.
+    let result = unsafe { libc::syscall(single(way, position), fd, start, len, position.unwrap_or(0)) };
+    if result == -1 { -i64::from(errno()) } else { result }
+}
+
+/// The call for one buffer.
+fn single(way: Way, position: Option<u64>) -> libc::c_long {
+    match (way, position) {
+        (Way::FromFile, None) => libc::SYS_read,
+        (Way::FromFile, Some(_)) => libc::SYS_pread64,
+        (Way::ToFile, None) => libc::SYS_write,
+        (Way::ToFile, Some(_)) => libc::SYS_pwrite64,
+    }
+}
+
+/// The time stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: Every x86-64 CPU has it, and Linux lets programs read it.
+    unsafe { std::arch::x86_64::_rdtsc() }
 }
 
 /// Calls `f` with a descriptor that a forwarded call has just made and that nobody else knows yet.

@@ -8,7 +8,7 @@
 
 use crate::elf::{Header, HEADER_LEN};
 use crate::errno::{End, Errno, Fail};
-use crate::fd::{File, Files};
+use crate::fd::File;
 use crate::link::Call;
 use crate::mem::scratch::Scratch;
 use crate::sched::Registers;
@@ -59,7 +59,6 @@ fn open(t: &Thread, path: &[u8]) -> Result<Opened, Fail> {
     let fd = file.remote_fd().ok_or(Errno::EACCES)?;
     let stat = mapped::stat(t, fd)?;
     if stat.mode & TYPE != REGULAR || stat.mode & EXECUTABLE == 0 {
-        t.close_file(file)?;
         return Err(Errno::EACCES.into());
     }
     Ok(Opened { file, fd, len: stat.len })
@@ -89,7 +88,6 @@ fn resolve(t: &Thread, command: &mut Command) -> Result<Opened, Fail> {
         arguments.push(core::mem::replace(&mut command.path, path.to_vec()));
         arguments.extend(command.arguments.drain(..).skip(1));
         command.arguments = arguments;
-        t.close_file(opened.file)?;
     }
     // Linux: ELOOP.
     Err(Errno::ELOOP.into())
@@ -106,9 +104,7 @@ fn run_here(t: &mut Thread, mut command: Command) -> Result<(), Fail> {
     t.process.signals.lock().reset();
     t.process.timers.lock().clear();
     let closed = t.process.files.lock().close_on_exec_all();
-    for file in closed {
-        t.close_file(file)?;
-    }
+    drop(closed);
     t.process.space.lock().clear();
     (t.alt_stack, t.robust_list, t.clear_child_tid, t.saved_mask) = (AltStack::default(), 0, 0, None);
     if let Some(registers) = Registers::new() {
@@ -142,7 +138,7 @@ fn block(t: &Thread, command: &Command) -> Result<Vec<u8>, Errno> {
         argc: command.arguments.len() as u32,
         envc: command.environment.len() as u32,
         pairs: pairs.len() as u32,
-        cwd: fs.cwd.and_then(|cwd| cwd.remote_fd()).unwrap_or(PROXYS_CWD),
+        cwd: fs.cwd.as_ref().and_then(|cwd| cwd.remote_fd()).unwrap_or(PROXYS_CWD),
         umask: fs.umask,
         flags: 0,
         pgroup: 0,
@@ -186,11 +182,7 @@ fn stand_in(t: &mut Thread, pid: u64) {
     signal::set_blocked(&t.task, 0);
     t.process.timers.lock().clear();
     (t.robust_list, t.clear_child_tid) = (0, 0);
-    let files = core::mem::replace(&mut *t.process.files.lock(), Files::empty());
-    for file in files.into_files() {
-        // Nobody hears of an error.
-        t.close_file(file).ok();
-    }
+    t.release_files();
     if !t.process.kin.is_borrower() && Arc::strong_count(&t.process.space) == 1 {
         t.process.space.lock().clear();
     }

@@ -9,6 +9,7 @@ use crate::errno::End;
 use crate::process::Process;
 use crate::sched;
 use crate::signal::{self, number::SIGKILL, Info};
+use crate::startup::PID_LIMIT;
 use crate::thread::Thread;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -18,9 +19,6 @@ use spin::Mutex;
 
 /// Processes of an application, at most.
 const MAX: usize = 4096;
-
-/// Numbers of processes and threads are below this (Linux: PID_MAX_LIMIT).
-const LIMIT: u32 = 1 << 22;
 
 /// All processes of an application.
 #[derive(Default)]
@@ -62,7 +60,7 @@ impl Family {
     pub fn new_id(&self, base: u32) -> u32 {
         loop {
             let next = self.next.fetch_add(1, Ordering::Relaxed);
-            let id = (base + 1 + next % LIMIT) % LIMIT;
+            let id = (base + 1 + next % PID_LIMIT) % PID_LIMIT;
             let is_used = || self.members.lock().iter().any(|p| p.pid() == id || p.has_thread(id));
             if id > 1 && id != base && !is_used() {
                 return id;

@@ -79,8 +79,6 @@ impl Drop for Remote {
 #[derive(Debug)]
 pub struct File {
     pub kind: Kind,
-    /// How it was opened: the flags of open(2), of which O_ACCMODE stays so.
-    pub flags: u32,
     /// Whether lseek(2) works, once that is known.
     seek: AtomicU8,
 }
@@ -99,18 +97,18 @@ pub enum Kind {
 impl File {
     /// Something that the isle keeps.
     pub fn kept(kept: Kept) -> Self {
-        Self { kind: Kind::Kept(kept), flags: 0, seek: AtomicU8::new(SEEKS) }
+        Self { kind: Kind::Kept(kept), seek: AtomicU8::new(SEEKS) }
     }
 
     /// A file of the proxy's.
-    pub fn remote(fd: i32, flags: u32, closing: &Arc<Closing>) -> Self {
-        Self { kind: Kind::Remote(Remote { fd, closing: closing.clone() }), flags, seek: AtomicU8::new(UNKNOWN) }
+    pub fn remote(fd: i32, closing: &Arc<Closing>) -> Self {
+        Self { kind: Kind::Remote(Remote { fd, closing: closing.clone() }), seek: AtomicU8::new(UNKNOWN) }
     }
 
     /// A set of epoll(7).
-    pub fn epoll(fd: i32, flags: u32, closing: &Arc<Closing>) -> Self {
+    pub fn epoll(fd: i32, closing: &Arc<Closing>) -> Self {
         let remote = Remote { fd, closing: closing.clone() };
-        Self { kind: Kind::Epoll(remote, Default::default()), flags, seek: AtomicU8::new(CANNOT_SEEK) }
+        Self { kind: Kind::Epoll(remote, Default::default()), seek: AtomicU8::new(CANNOT_SEEK) }
     }
 
     /// The proxy's descriptor.
@@ -160,26 +158,9 @@ pub struct Files {
 }
 
 impl Files {
-    /// Standard input, output and error, which are the proxy's.
-    pub fn standard(closing: &Arc<Closing>) -> Self {
-        const READ_WRITE: u32 = 2;
-        let entry = |fd| Some(Entry { file: Arc::new(File::remote(fd, READ_WRITE, closing)), close_on_exec: false });
-        Self { entries: (0..3).map(entry).collect(), first_free: 3, limit: 1024 }
-    }
-
-    /// RLIMIT_NOFILE is another now.
-    pub fn set_limit(&mut self, limit: u64) {
-        self.limit = usize::try_from(limit).unwrap_or(MAX).min(MAX);
-    }
-
     /// Without any.
     pub fn empty() -> Self {
-        Self { entries: Vec::new(), first_free: 0, limit: 1024 }
-    }
-
-    /// All that is in it.
-    pub fn into_files(self) -> impl Iterator<Item = Arc<File>> {
-        self.entries.into_iter().flatten().map(|entry| entry.file)
+        Self { entries: Vec::new(), first_free: 0, limit: 0 }
     }
 
     /// Takes those out that don't outlive execve(2).
@@ -196,6 +177,17 @@ impl Files {
             let entry = entry.as_ref().filter(|entry| !entry.close_on_exec)?;
             Some((number as i32, entry.file.remote_fd()?))
         })
+    }
+
+    /// Standard input, output and error, which are the proxy's.
+    pub fn standard(closing: &Arc<Closing>) -> Self {
+        let entry = |fd| Some(Entry { file: Arc::new(File::remote(fd, closing)), close_on_exec: false });
+        Self { entries: (0..3).map(entry).collect(), first_free: 3, limit: 1024 }
+    }
+
+    /// RLIMIT_NOFILE is another now.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = usize::try_from(limit).unwrap_or(MAX).min(MAX);
     }
 
     fn entry(&self, fd: u64) -> Result<&Entry, Errno> {
@@ -270,7 +262,7 @@ impl Files {
 
     /// Numbers that the table has room for as it is; as Linux's at least 64.
     pub fn span(&self) -> u32 {
-        (self.entries.len().next_power_of_two().max(64)) as u32
+        self.entries.len().next_power_of_two().max(64) as u32
     }
 
     /// All descriptors from `first` to `last` that are in use.
@@ -304,7 +296,7 @@ mod tests {
     }
 
     fn file(remote: i32, closing: &Arc<Closing>) -> Arc<File> {
-        Arc::new(File::remote(remote, 0, closing))
+        Arc::new(File::remote(remote, closing))
     }
 
     #[test]

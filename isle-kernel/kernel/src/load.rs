@@ -67,7 +67,7 @@ fn base_name(path: &[u8]) -> Vec<u8> {
 /// Asks the proxy what to run.
 fn ask(thread: &Thread) -> Result<Startup, End> {
     let result = (|| {
-        let scratch = Scratch::take(Scratch::MAX)?;
+        let scratch = Scratch::new(Scratch::MAX as usize)?;
         let len = scratch.capacity();
         let call = Call {
             number: STARTUP,
@@ -170,8 +170,8 @@ impl Loader<'_> {
 
     fn program_file(&self) -> Result<Image, LoadFail> {
         let fd = self.startup.exe_fd;
-        let file =
-            self.file.clone().unwrap_or_else(|| Arc::new(File::remote(fd, 0, &self.thread.process.link.closing)));
+        let closing = &self.thread.process.link.closing;
+        let file = self.file.clone().unwrap_or_else(|| Arc::new(File::remote(fd, closing)));
         let object = mapped::object_of_program(self.thread, file)?;
         Ok(Image { object, fd, len: self.startup.exe_size })
     }
@@ -185,7 +185,7 @@ impl Loader<'_> {
             Fail::Errno(_) => LoadFail::Problem(CANNOT_OPEN),
             end => end.into(),
         })?;
-        let fd = file.remote_fd().ok_or(LoadFail::Problem(CANNOT_OPEN))?;
+        let fd = file.remote_fd().ok_or(CANNOT_OPEN)?;
         let object = mapped::object_of_program(self.thread, file)?;
         let len = object.source().map_or(0, |source| source.len.load(Ordering::Relaxed));
         let interpreter = Image { object, fd, len };

@@ -9,6 +9,7 @@ use crate::mem::access::{Piece, Pieces};
 use crate::mem::frames::{self, Taken};
 use crate::mem::object::{Held, Missing, Object, Source, PER_LARGE};
 use crate::mem::scratch::Scratch;
+use crate::offload::AT_FDCWD;
 use crate::syscall::number;
 use crate::thread::Thread;
 use alloc::sync::Arc;
@@ -41,7 +42,7 @@ pub fn stat(t: &Thread, fd: i32) -> Result<Stat, Fail> {
 
 fn stat_by(fd: i32, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<Stat, Fail> {
     const LEN: u64 = 144;
-    let scratch = Scratch::take(LEN)?;
+    let scratch = Scratch::new(LEN as usize)?;
     let call = Call {
         number: number::FSTAT,
         args: [fd as u64, 1, 0, 0, 0, 0],
@@ -50,8 +51,7 @@ fn stat_by(fd: i32, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<Stat, F
         ..Call::default()
     };
     post(&call)?;
-    let mut bytes = [0; LEN as usize];
-    scratch.read(&mut bytes)?;
+    let bytes = scratch.bytes(LEN as usize)?;
     let word = |at: usize| {
         let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok());
         word.map_or(0, u64::from_le_bytes)
@@ -118,13 +118,12 @@ pub fn object_of_program(t: &Thread, file: Arc<File>) -> Result<Arc<Object>, Fai
 
 /// Opens a file for reading, for the kernel.
 pub fn open(t: &Thread, path: &[u8]) -> Result<Arc<File>, Fail> {
-    const AT_FDCWD: i64 = -100;
     const CLOSE_ON_EXEC: u64 = 0o2_000_000;
+    let cwd = t.process.fs.lock().cwd.clone();
+    let directory = cwd.as_ref().and_then(|cwd| cwd.remote_fd()).unwrap_or(AT_FDCWD);
     let mut path = path.to_vec();
     path.push(0);
     let scratch = Scratch::with(&path)?;
-    let cwd = t.process.fs.lock().cwd.clone();
-    let directory = cwd.as_ref().and_then(|cwd| cwd.remote_fd()).map_or(AT_FDCWD, i64::from);
     let call = Call {
         number: number::OPENAT,
         args: [directory as u64, 1, CLOSE_ON_EXEC, 0, 0, 0],
@@ -133,16 +132,16 @@ pub fn open(t: &Thread, path: &[u8]) -> Result<Arc<File>, Fail> {
         ..Call::default()
     };
     let fd = t.process.link.call_patiently(&t.task, &call)?;
-    Ok(Arc::new(File::remote(i32::try_from(fd).map_err(|_| Errno::EIO)?, 0, &t.process.link.closing)))
+    let fd = i32::try_from(fd).map_err(|_| Errno::EIO)?;
+    Ok(Arc::new(File::remote(fd, &t.process.link.closing)))
 }
 
 /// The absolute path of one of the proxy's descriptors.
 pub fn path_of(t: &Thread, fd: i32) -> Result<Vec<u8>, Fail> {
-    const AT_FDCWD: i64 = -100;
     const ROOM: u64 = 4096;
     let link = alloc::format!("/proc/self/fd/{fd}\0");
     let scratch = Scratch::with(link.as_bytes())?;
-    let target = Scratch::take(ROOM)?;
+    let target = Scratch::new(ROOM as usize)?;
     let mut pieces: Vec<Piece> = scratch.pieces(link.len() as u64).to_vec();
     pieces.extend(target.pieces(ROOM).iter());
     let call = Call {
@@ -158,15 +157,23 @@ pub fn path_of(t: &Thread, fd: i32) -> Result<Vec<u8>, Fail> {
 
 /// Bytes of a file, as many of those that are asked for as there are.
 pub fn bytes(t: &Thread, fd: i32, offset: u64, len: usize) -> Result<Vec<u8>, Fail> {
-    let scratch = Scratch::take(len as u64)?;
+    let scratch = Scratch::new(len)?;
     let count = read(t, fd, &scratch.pieces(len as u64), offset)?;
     Ok(scratch.bytes(count as usize)?)
+}
+
+/// Flags of an open file, as F_GETFL has them.
+pub fn flags(t: &Thread, fd: i32) -> Result<u32, Fail> {
+    const F_GETFL: u64 = 3;
+    let call = Call { number: number::FCNTL, args: [fd as u64, F_GETFL, 0, 0, 0, 0], ..Call::default() };
+    Ok(t.process.link.call_patiently(&t.task, &call)? as u32)
 }
 
 fn duplicate(t: &Thread, fd: i32) -> Result<Arc<File>, Fail> {
     let call = Call { number: number::DUP, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
     let fd = t.process.link.call_patiently(&t.task, &call)?;
-    Ok(Arc::new(File::remote(i32::try_from(fd).map_err(|_| Errno::EIO)?, 0, &t.process.link.closing)))
+    let fd = i32::try_from(fd).map_err(|_| Errno::EIO)?;
+    Ok(Arc::new(File::remote(fd, &t.process.link.closing)))
 }
 
 /// Frames that go back by themselves, but for those that were taken out.

@@ -26,6 +26,8 @@ use zerocopy::IntoBytes;
 mod file;
 #[path = "link_tests.rs"]
 mod link;
+#[path = "thread_tests.rs"]
+mod threads;
 
 const GENERATION: u32 = 5;
 /// Where the tests have their data.

@@ -127,6 +127,7 @@ mod tests {
         let mut block = vec![0; 48];
         block[4..8].copy_from_slice(&(args.len() as u32).to_le_bytes());
         block[8..12].copy_from_slice(&(env.len() as u32).to_le_bytes());
+        block[24..28].copy_from_slice(&1u32.to_le_bytes());
         block.extend([0xaa; 16]);
         block.resize(core::mem::size_of::<hermit_plat::abi::offload::StartBlock>(), 0);
         for text in args.iter().chain(env).chain([&b"/bin/hello".as_slice(), &b"node".as_slice()]) {

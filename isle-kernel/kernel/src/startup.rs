@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 use core::mem::size_of;
 use hermit_plat::abi::offload::{StartBlock, LIMITS};
 
+/// Numbers of processes are below this (Linux: PID_MAX_LIMIT).
+pub const PID_LIMIT: u32 = 1 << 22;
+
 /// Longest path.
 const PATH_MAX: usize = 4096;
 
@@ -73,7 +76,7 @@ impl Startup {
             env_count: r.count()?,
             exe_fd: i32::try_from(r.u32()?).ok()?,
             exe_size: r.bytes().map(u64::from_le_bytes)?,
-            pid: r.u32()?,
+            pid: r.u32().filter(|pid| (1..PID_LIMIT).contains(pid))?,
             ppid: r.u32()?,
             uid: r.u32()?,
             euid: r.u32()?,
@@ -129,18 +132,12 @@ impl Startup {
             strings.push(0);
         }
         let (arg_count, env_count) = (arguments.len(), environment.len());
-        Some(Self { strings, arg_count, env_count, path, exe_fd, exe_size, ..self.identity() })
+        Some(Self { strings, arg_count, env_count, path, exe_fd, exe_size, ..self.clone() })
     }
 
     /// The same for a child process.
     pub fn of_child(&self, pid: u32, ppid: u32, random: [u8; 16]) -> Self {
         Self { pid, ppid, random, ..self.clone() }
-    }
-
-    /// The same without a program.
-    fn identity(&self) -> Self {
-        let (strings, path) = Default::default();
-        Self { strings, path, arg_count: 0, env_count: 0, exe_fd: 0, exe_size: 0, ..self.clone() }
     }
 
     /// Arguments, environment and path, without their NULs.
@@ -197,6 +194,17 @@ mod tests {
         assert_eq!((s.suid, s.sgid, s.pgid, s.sid, s.umask), (1002, 1003, 90, 80, 0o22));
         assert_eq!((s.limits[7], s.groups.as_slice()), ([14, 15], [50, 51].as_slice()));
         assert_eq!(s.host_name, b"node");
+    }
+
+    #[test]
+    fn processes_have_numbers_that_linux_has() {
+        let with = |pid: u32| {
+            let mut b = block(&["./a"], &[], "/tmp/a");
+            b[24..28].copy_from_slice(&pid.to_le_bytes());
+            Startup::parse(b).map(|s| s.pid)
+        };
+        assert_eq!((with(1), with(PID_LIMIT - 1)), (Some(1), Some(PID_LIMIT - 1)));
+        assert!([0, PID_LIMIT, 0x8000_0000, u32::MAX].iter().all(|pid| with(*pid).is_none()));
     }
 
     proptest! {

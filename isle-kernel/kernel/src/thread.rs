@@ -220,9 +220,9 @@ impl Thread {
 
     /// Deals with signals, and with the end of the process.
     pub(crate) fn look_around(&mut self) -> Result<(), Ended> {
-        let restart = self.restart.take();
-        let mut again = restart;
-        if self.task.take_attention() {
+        let mut again = self.restart.take();
+        // More than once if what was blocked meanwhile is due now.
+        while self.task.take_attention() {
             if self.task.has_to_leave() {
                 return Err(Ended);
             }
@@ -234,17 +234,26 @@ impl Thread {
                 return Err(Ended);
             }
             if let Some(mask) = self.saved_mask.take() {
+                // No handler was called, so the call is made again: behind any that is due only now.
+                self.repeat(again.take());
                 signal::set_blocked(&self.task, mask);
             }
         }
-        if let Some(number) = again {
-            self.context.repeat_syscall(number.into());
-        }
+        self.repeat(again);
         Ok(())
     }
 
-    /// An error if the process ends: for what takes long.
+    /// Has a system call made again.
+    fn repeat(&mut self, call: Option<u32>) {
+        if let Some(number) = call {
+            self.context.repeat_syscall(number.into());
+        }
+    }
+
+    /// An error if the process ends: for what takes long. No lock may be held: this CPU's slot may have an order to end it,
+    /// which nobody else looks at.
     pub fn check_end(&self) -> Result<(), Fail> {
+        serve::look_at_orders();
         match self.task.has_to_leave() {
             true => Err(Fail::Ended),
             false => Ok(()),
@@ -295,7 +304,8 @@ impl Thread {
 
     /// Closes a descriptor of the proxy's.
     pub fn close_remote(&self, fd: i32) -> Result<u64, Fail> {
-        Ok(self.process.link.call(&self.task, &close_request(fd))? as u64)
+        let request = Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
+        Ok(self.process.link.call(&self.task, &request)? as u64)
     }
 
     /// Closes a file, unless something else stands for it.
@@ -320,18 +330,18 @@ impl Thread {
         }
     }
 
-    /// Closes what only its process has, at the end of that. The proxy closes what is left when the application ends.
-    fn release_files(&self) {
-        if self.process.family.members().len() <= 1 {
-            return;
+    /// Closes what its process alone has open, though that ends: others may wait for the end of a pipe.
+    pub fn release_files(&self) {
+        if Arc::strong_count(&self.process.files) == 1 {
+            let files = core::mem::replace(&mut *self.process.files.lock(), Files::empty());
+            drop(files);
         }
-        let files = &self.process.files;
-        let gone = (Arc::strong_count(files) == 1).then(|| core::mem::replace(&mut *files.lock(), Files::empty()));
-        let cwd = self.process.fs.lock().cwd.take();
-        drop((gone, cwd));
-        while let Some(fd) = self.process.link.closing.take() {
-            let request = close_request(fd);
-            if self.process.link.call_to_the_end(&self.task, &request) == Err(Fail::Ended) {
+        let fs = core::mem::take(&mut *self.process.fs.lock());
+        drop(fs);
+        let closing = &self.process.link.closing;
+        while let Some(fd) = closing.take() {
+            let call = Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
+            if self.process.link.call_to_the_end(&self.task, &call) == Err(Fail::Ended) {
                 break;
             }
         }
@@ -471,16 +481,15 @@ impl Thread {
         if self.process.thread_count() == 1 {
             // Nobody else can write to it any more, if the memory is the process's own.
             mapped::write_back_all(&self, &|call| self.process.link.call_to_the_end(&self.task, call));
-            self.release_files();
+            // With the first process the proxy ends, and all that it has open.
+            if !self.process.is_first() {
+                self.release_files();
+            }
         }
         if self.process.remove(&self.task) {
             serve::close(&self.process);
         }
     }
-}
-
-fn close_request(fd: i32) -> Call {
-    Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() }
 }
 
 /// The thread has ended; if its process ends as well, it knows why.

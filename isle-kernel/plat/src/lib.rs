@@ -66,11 +66,39 @@ pub use hermit_abi as abi;
 #[cfg(target_os = "none")]
 pub use heap::usage as heap_usage;
 
-/// Bytes of kernel memory in use and in all (nothing on the host).
+/// Kernel memory as tests on the host have it.
 #[cfg(not(target_os = "none"))]
-pub fn heap_usage() -> (usize, usize) {
-    (0, usize::MAX)
+pub mod scarcity {
+    use std::cell::Cell;
+
+    std::thread_local! {
+        static USED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// While it is there, nothing is left for the thread that has made it.
+    pub struct Scarcity(());
+
+    impl Scarcity {
+        pub fn begin() -> Self {
+            USED.set(usize::MAX);
+            Self(())
+        }
+    }
+
+    impl Drop for Scarcity {
+        fn drop(&mut self) {
+            USED.set(0);
+        }
+    }
+
+    /// Bytes of kernel memory in use and in all.
+    pub fn heap_usage() -> (usize, usize) {
+        (USED.get(), usize::MAX)
+    }
 }
+
+#[cfg(not(target_os = "none"))]
+pub use scarcity::heap_usage;
 
 /// Names the function that every CPU runs when the platform is set up: `fn(cpu: usize) -> !`.
 #[macro_export]

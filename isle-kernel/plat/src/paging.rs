@@ -253,9 +253,9 @@ impl AddressSpace {
     }
 
     /// Unmaps all pages from `start` to `end` and hands each of them to `freed`, when no CPU can use it any more.
-    /// Needs memory only where a range begins or ends within a large page.
-    pub fn unmap(&mut self, start: u64, end: u64, freed: &mut dyn FnMut(Page)) -> Result<(), MapError> {
-        check_range(start, end)?;
+    /// Needs memory only where a range begins or ends within a large page. `freed` is dropped, with what locks it may hold,
+    /// before other CPUs are waited for.
+    pub fn unmap(&mut self, start: u64, end: u64, mut freed: impl FnMut(Page)) -> Result<(), MapError> {
         self.split_edges(start, end)?;
         let mut stale = Stale::nothing();
         if self.shared.is_shared() {
@@ -270,7 +270,8 @@ impl AddressSpace {
             self.flush(&stale);
             stale = Stale::nothing();
         }
-        self.clear_all(start, end, &mut stale, freed);
+        self.clear_all(start, end, &mut stale, &mut freed);
+        drop(freed);
         // Where all CPUs have forgotten the pages, they may still remember tables.
         self.flush(&stale);
         self.reap();
@@ -284,7 +285,6 @@ impl AddressSpace {
 
     /// As [`protect`](Self::protect); says for each page what is allowed from now on.
     pub fn protect_each(&mut self, start: u64, end: u64, prot: &mut dyn FnMut(&Page) -> Prot) -> Result<(), MapError> {
-        check_range(start, end)?;
         self.split_edges(start, end)?;
         let mut stale = Stale::nothing();
         let mut at = start;
@@ -344,6 +344,11 @@ impl AddressSpace {
             return;
         }
         let Some(entry) = table::merged(table) else { return };
+        // Blocks may be neighbours in physical memory without being any by their pool offsets, which a page's parts are.
+        let start = page_of(entry, Size::Huge.level()).and_then(|page| app_memory::get().physical(page.offset));
+        if start.is_none_or(|(_, contiguous)| contiguous < Size::Huge.bytes()) {
+            return;
+        }
         self.update(virt, Size::Huge, |_| entry);
         self.retire(table);
         let mut stale = Stale::nothing();
@@ -418,8 +423,9 @@ impl AddressSpace {
         }
     }
 
-    /// Splits the large pages that a range begins or ends in.
-    fn split_edges(&mut self, start: u64, end: u64) -> Result<(), MapError> {
+    /// Splits the large pages that a range begins or ends in: what is done with the range afterwards needs no memory.
+    pub fn split_edges(&mut self, start: u64, end: u64) -> Result<(), MapError> {
+        check_range(start, end)?;
         for edge in [start, end] {
             while let Found::Page(size) = self.look(edge) {
                 if edge.is_multiple_of(size.bytes()) {

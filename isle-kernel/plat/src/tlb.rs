@@ -6,6 +6,9 @@
 //! A change raises the page table's `generation`. A CPU says that it is in ring 3 before it looks at the generation;
 //! who makes a change looks at that afterwards. So either the CPU sees the new generation and forgets what it
 //! remembers, or it is seen in ring 3, interrupted, and waited for. That wait is short: ring 3 takes interrupts.
+//!
+//! While a CPU goes from one page table to another it may still use the first and already the second, so it says that it has
+//! neither ([`on_isle::CHANGING`]): who wants to know waits until it has arrived.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -145,17 +148,29 @@ mod on_isle {
     use crate::cpu::{self, PerCpu};
     use crate::{apic, boot, kmap};
 
-    fn load(cpu: &PerCpu, root: u64) {
-        cpu.root.store(root, Ordering::Relaxed);
+    /// In place of a page table: the CPU is on its way from one to another.
+    pub(super) const CHANGING: u64 = u64::MAX;
+
+    /// Loads a page table, which forgets all that the CPU remembers.
+    fn load(root: u64) {
         // SAFETY: a PML4 whose upper half is the kernel's.
         unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack)) }
+    }
+
+    /// Goes from one page table to another; `flushed`: up to which change of that one nothing will be remembered.
+    fn change(cpu: &PerCpu, root: u64, flushed: u64) {
+        // Others see these stores in this order, which x86 keeps; nothing is moved over the load of CR3.
+        cpu.root.store(CHANGING, Ordering::Release);
+        load(root);
+        cpu.flushed.store(flushed, Ordering::Release);
+        cpu.root.store(root, Ordering::Release);
     }
 
     /// Makes no application's page table this CPU's.
     pub fn leave() {
         let cpu = cpu::current();
         if cpu.root.load(Ordering::Relaxed) != kmap::root() {
-            load(cpu, kmap::root());
+            change(cpu, kmap::root(), 0);
         }
     }
 
@@ -164,9 +179,8 @@ mod on_isle {
             let cpu = cpu::current();
             if cpu.root.load(Ordering::Relaxed) != self.physical {
                 self.cpus.insert(cpu.index);
-                // Before the load, which forgets everything: a change in between is seen by `enter`.
-                cpu.flushed.store(self.generation.load(Ordering::SeqCst), Ordering::SeqCst);
-                load(cpu, self.physical);
+                // Asked for before the load, which forgets everything: a change in between is seen by `enter`.
+                change(cpu, self.physical, self.generation.load(Ordering::SeqCst));
             }
         }
 
@@ -179,7 +193,7 @@ mod on_isle {
             let generation = self.generation.load(Ordering::SeqCst);
             if cpu.flushed.load(Ordering::Relaxed) != generation {
                 // In this order: who reads `flushed` then knows that it is true.
-                load(cpu, self.physical);
+                load(self.physical);
                 cpu.flushed.store(generation, Ordering::SeqCst);
             }
         }
@@ -195,7 +209,7 @@ mod on_isle {
                             x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(*virt));
                         }
                     }
-                    _ => load(me, self.physical),
+                    _ => load(self.physical),
                 }
                 me.flushed.store(generation, Ordering::SeqCst);
             }
@@ -220,7 +234,10 @@ mod on_isle {
 
         /// Waits for CPUs that are about to leave it.
         pub(crate) fn wait_until_unused(&self) {
-            let runs = |index| boot::per_cpu(index).is_some_and(|c| c.root.load(Ordering::SeqCst) == self.physical);
+            let runs = |index| {
+                boot::per_cpu(index)
+                    .is_some_and(|cpu| [self.physical, CHANGING].contains(&cpu.root.load(Ordering::SeqCst)))
+            };
             while self.cpus.iter().any(runs) {
                 core::hint::spin_loop();
             }
@@ -230,7 +247,12 @@ mod on_isle {
             let generation = self.generation.load(Ordering::SeqCst);
             self.cpus.iter().all(|index| {
                 boot::per_cpu(index).is_none_or(|cpu| {
-                    cpu.root.load(Ordering::SeqCst) != self.physical || cpu.flushed.load(Ordering::SeqCst) >= generation
+                    // In this order: if it is another page table's, this one was left since, or is loaded anew.
+                    let flushed = cpu.flushed.load(Ordering::SeqCst);
+                    match cpu.root.load(Ordering::SeqCst) {
+                        CHANGING => false,
+                        root => root != self.physical || flushed >= generation,
+                    }
                 })
             })
         }

@@ -285,47 +285,6 @@ mod registers {
     use x86_64::registers::model_specific::{FsBase, KernelGsBase};
     use x86_64::VirtAddr;
 
-    /// The image of the processor's initial state: all components in their initial configuration
-    /// (XSTATE_BV = 0), MXCSR = 0x1f80, FCW = 0x37f (SDM vol. 1, 13.6 and 13.8).
-    #[repr(C, align(64))]
-    struct InitialState([u32; 144]);
-
-    static INITIAL: InitialState = InitialState({
-        let mut words = [0; 144];
-        words[0] = 0x037f;
-        words[6] = 0x1f80;
-        words
-    });
-
-    /// Gives the next program the registers that it may expect: nothing of its predecessor's.
-    pub fn reset_registers() {
-        let features = crate::features::get();
-        // SAFETY:
-        // 1. the kernel itself uses no vector or x87 state;
-        // 2. null selectors may be loaded; loading GS clears the base on some CPUs, so it is put back.
-        unsafe {
-            if features.xsave {
-                core::arch::asm!(
-                    "xrstor64 [{}]",
-                    in(reg) &raw const INITIAL,
-                    in("eax") u32::MAX,
-                    in("edx") u32::MAX,
-                    options(nostack)
-                );
-            } else {
-                core::arch::asm!("fxrstor64 [{}]", in(reg) &raw const INITIAL, options(nostack));
-            }
-            let gs = x86_64::registers::model_specific::GsBase::read();
-            core::arch::asm!(
-                "mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", "mov gs, {0:e}",
-                in(reg) 0, options(nostack)
-            );
-            x86_64::registers::model_specific::GsBase::write(gs);
-        }
-        set_fs_base(0);
-        set_gs_base(0);
-    }
-
     /// The FS base of ring 3: whatever WRFSBASE has put there.
     pub fn fs_base() -> u64 {
         // SAFETY: the register is there on every 64-bit processor.
@@ -360,9 +319,6 @@ mod registers {
 #[cfg(not(target_os = "none"))]
 mod registers {
     use super::END;
-
-    /// Nothing to reset.
-    pub fn reset_registers() {}
 
     /// There is no ring 3.
     pub fn fs_base() -> u64 {

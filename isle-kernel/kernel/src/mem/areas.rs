@@ -212,22 +212,51 @@ impl Areas {
         Ok(())
     }
 
-    /// Changes permissions. ENOMEM: a part isn't covered.
+    /// Changes permissions, in one pass: there may be many areas. ENOMEM: a part isn't covered.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
-        if !self.is_covered(start, end) || self.list.len() + 2 >= MAX {
+        // Two areas more where the range begins and ends within one.
+        let has_room = self.list.len() + 2 < MAX && self.list.try_reserve(2).is_ok();
+        if !self.is_covered(start, end) || !has_room {
             return Err(Errno::ENOMEM);
         }
-        let mut at = start;
-        while at < end {
-            let Some(area) = self.find(at) else { break };
-            let stop = area.end.min(end);
-            if area.prot != prot {
-                self.remove(at, stop)?;
-                self.insert(Area { prot, ..area.part(at, stop) })?;
-            }
-            at = stop;
+        self.cut(start);
+        self.cut(end);
+        let (first, last) = (self.count_below(start), self.count_below(end));
+        for area in self.list.get_mut(first..last).unwrap_or_default() {
+            area.prot = prot;
         }
+        self.join(first.saturating_sub(1), last.saturating_add(1));
         Ok(())
+    }
+
+    /// Makes two areas of one that an address lies in. There has to be room.
+    fn cut(&mut self, at: u64) {
+        let index = self.count_below(at);
+        if let Some(area) = self.list.get_mut(index).filter(|area| area.start < at) {
+            let rest = area.part(at, area.end);
+            area.end = at;
+            self.list.insert(index + 1, rest);
+        }
+    }
+
+    /// Joins neighbours of a kind, from the area of one index to before that of another.
+    fn join(&mut self, from: usize, to: usize) {
+        let to = to.min(self.list.len());
+        // The last one that stays.
+        let mut kept = from;
+        for index in from + 1..to {
+            let Some((before, [area, ..])) = self.list.split_at_mut_checked(index) else { break };
+            let Some(last) = before.get_mut(kept) else { break };
+            if last.joins(area) {
+                last.end = area.end;
+            } else {
+                kept += 1;
+                self.list.swap(kept, index);
+            }
+        }
+        if from < to {
+            self.list.drain(kept + 1..to);
+        }
     }
 
     /// The highest free range of `len` bytes between `low` and `high` that starts at a multiple of `align`.

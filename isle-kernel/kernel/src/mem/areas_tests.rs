@@ -87,3 +87,18 @@ proptest! {
         prop_assert_eq!(found, expected.map(|s| s * P));
     }
 }
+
+#[test]
+fn many_areas_change_in_one_pass() {
+    let count = MAX as u64 - 100;
+    let mut areas = Areas::default();
+    for page in 0..count {
+        let prot = if page % 2 == 0 { RW } else { Prot::NONE };
+        areas.insert(Area { prot, ..area(page, page + 1) }).unwrap();
+    }
+    areas.protect(P, (count - 1) * P, RW).unwrap();
+    assert_eq!(
+        areas.iter().map(|a| (a.start / P, a.end / P)).collect::<Vec<_>>(),
+        [(0, count - 1), (count - 1, count)]
+    );
+}

@@ -20,6 +20,9 @@ use spin::Mutex;
 /// Frames that are given back before others get at the rest.
 const GIVEN_AT_ONCE: u32 = 256;
 
+/// Bytes that move to another address before CPUs are told.
+const MOVED_AT_ONCE: u64 = 32 << 20;
+
 /// What is to be done with memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -157,7 +160,7 @@ impl Space {
         // Locked once for many pages, but not for as many as there may be.
         let mut frames = None;
         let mut count = 0;
-        let mut give = |page: Page| {
+        let give = move |page: Page| {
             *resident -= page.size.bytes();
             count += 1;
             if count % GIVEN_AT_ONCE == 0 {
@@ -165,7 +168,7 @@ impl Space {
             }
             frames.get_or_insert_with(|| all.lock()).give(page.offset, page.size);
         };
-        self.tables.unmap(start, end, &mut give).map_err(|_| Errno::ENOMEM)
+        self.tables.unmap(start, end, give).map_err(|_| Errno::ENOMEM)
     }
 
     /// Changes permissions. Where a part isn't mapped, those of what is before it, with ENOMEM.
@@ -182,6 +185,11 @@ impl Space {
             return Err(Errno::EACCES);
         }
         if start < covered {
+            // First what may fail.
+            for area in self.areas.overlapping(start, covered) {
+                let (low, high) = (area.start.max(start), area.end.min(covered));
+                self.tables.split_edges(low, high).map_err(|_| Errno::ENOMEM)?;
+            }
             self.areas.protect(start, covered, prot)?;
             self.protect_pages(start, covered, prot)?;
         }
@@ -220,28 +228,44 @@ impl Space {
 
     /// Moves the memory of a range to where nothing is mapped. Both are covered by areas of the same permissions.
     pub fn move_pages(&mut self, from: u64, to: u64, len: u64) -> Result<(), Errno> {
-        let (mut at, end) = (from, from + len);
-        while let Some((virt, page)) = self.tables.next_page(at, end) {
-            let target = virt.wrapping_sub(from).wrapping_add(to);
-            let whole = virt >= from && virt + page.size.bytes() <= end;
-            if page.size != Size::Small && !(whole && target % page.size.bytes() == 0) {
-                self.tables.split(virt).map_err(|_| Errno::ENOMEM)?;
-                at = virt.max(from);
-                continue;
-            }
+        let there = |virt: u64| virt.wrapping_sub(from).wrapping_add(to);
+        let (mut begin, end) = (from, from + len);
+        while begin < end {
+            let mut at = begin;
+            let mapped = self.map_again(&mut at, end, there);
+            // For a moment these pages are at both places. CPUs are told once for all of them.
+            let (gone, gone_end) = if mapped.is_ok() { (begin, at) } else { (there(begin), there(at)) };
+            self.tables.unmap(gone, gone_end, |_| {}).map_err(|_| Errno::ENOMEM)?;
+            mapped?;
+            begin = at;
+        }
+        Ok(())
+    }
+
+    /// Maps what is mapped from `at` to `end` elsewhere as well, some of it: `at` is how far it has come then.
+    fn map_again(&mut self, at: &mut u64, end: u64, there: impl Fn(u64) -> u64) -> Result<(), Errno> {
+        let begin = *at;
+        // Where a page of 1 GiB may have come of it nothing must fail behind that: to go back would need memory.
+        let may_go_on = |at: u64| at == begin || !there(at).is_multiple_of(Size::Huge.bytes());
+        while *at - begin < MOVED_AT_ONCE && may_go_on(*at) {
+            let Some((virt, page)) = self.tables.next_page(*at, end) else {
+                *at = end;
+                break;
+            };
             let next = virt + page.size.bytes();
-            // Map first, since that may fail: for a moment the page is at both places.
-            match self.tables.map(target, page.offset, page.size, page.prot) {
-                Ok(()) => {}
+            let whole = virt >= begin && next <= end && there(virt).is_multiple_of(page.size.bytes());
+            let mapped = match whole {
+                true => self.tables.map(there(virt), page.offset, page.size, page.prot),
+                false => Err(MapError::Busy),
+            };
+            match mapped {
+                Ok(()) => *at = next,
+                // In parts, then.
                 Err(MapError::Busy) if page.size != Size::Small => {
                     self.tables.split(virt).map_err(|_| Errno::ENOMEM)?;
-                    at = virt;
-                    continue;
                 }
                 Err(_) => return Err(Errno::ENOMEM),
             }
-            self.tables.unmap(virt, next, &mut |_| {}).map_err(|_| Errno::ENOMEM)?;
-            at = next;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::mem::access::Piece;
 use crate::mem::access::Pieces;
+use hermit_plat::scarcity::Scarcity;
 use std::sync::MutexGuard;
 
 const MIB: u64 = 1 << 20;
@@ -141,6 +142,22 @@ fn running_out_of_memory_is_an_error() {
     assert_eq!(s.resident().0 + before, s.limit());
     drop(s);
     assert_eq!(frames::shared().lock().used(), before);
+}
+
+#[test]
+fn permissions_change_wholly_or_not_at_all() {
+    let _world = world();
+    let mut s = Space::new().unwrap();
+    // Neighbours whose limit cuts no area, but a large page would have to be split.
+    s.map(area(4 * MIB, 8 * MIB)).unwrap();
+    s.write(4 * MIB, b"x").unwrap();
+    s.areas.protect(4 * MIB, 5 * MIB, Prot::NONE).unwrap();
+    let before: Vec<_> = s.areas.iter().cloned().collect();
+    let scarcity = Scarcity::begin();
+    assert_eq!(s.protect(5 * MIB, 8 * MIB, Prot { read: true, ..Prot::NONE }), Err(Errno::ENOMEM));
+    drop(scarcity);
+    assert_eq!(s.areas.iter().cloned().collect::<Vec<_>>(), before);
+    assert_eq!(s.tables().lookup(5 * MIB).map(|page| (page.size, page.prot)), Some((Size::Large, Prot::READ_WRITE)));
 }
 
 #[test]

@@ -44,9 +44,13 @@ impl Registers {
 
     pub fn restore(&self) {
         self.fpu.restore();
-        // What WRFSBASE and WRGSBASE allow beyond an application's addresses is of no use, and is not kept.
-        user::set_fs_base(self.fs_base);
-        user::set_gs_base(self.gs_base);
+        // What WRFSBASE and WRGSBASE allow beyond an application's addresses is of no use, and is not kept; nor is what
+        // whoever ran here before has there.
+        for (set, base) in [(user::set_fs_base as fn(u64) -> bool, self.fs_base), (user::set_gs_base, self.gs_base)] {
+            if !set(base) {
+                set(0);
+            }
+        }
     }
 
     /// Those of a new thread, which begins with its creator's.
@@ -158,7 +162,8 @@ impl Task {
             tid,
             process,
             flow,
-            state: AtomicU32::new(state::BLOCKED),
+            // Who wakes it before it is started must not put it into a queue; its attention keeps what it was told.
+            state: AtomicU32::new(state::READY),
             cpu: AtomicUsize::new(hermit_plat::cpu::index()),
             allowed: Mutex::new(allowed),
             attention: AtomicBool::new(false),
@@ -243,16 +248,18 @@ impl Task {
         if !self.has_attention() {
             return false;
         }
-        if !crate::signal::has_due(self) {
+        let is_due = || self.has_to_leave() || crate::signal::has_due(self);
+        // Where it has to go to another CPU it does so on its way to ring 3.
+        let is_wanted = || is_due() || !self.may_run_on(hermit_plat::cpu::index());
+        if !is_wanted() {
             // Another thread took the signal.
             self.attention.store(false, Ordering::SeqCst);
+            // Once more: something may have come in between.
+            if is_wanted() {
+                self.attention.store(true, Ordering::SeqCst);
+            }
         }
-        // Once more: it may have come in between.
-        let due = crate::signal::has_due(self);
-        if due {
-            self.attention.store(true, Ordering::SeqCst);
-        }
-        due
+        is_due()
     }
 
     /// True if it has to end.

@@ -17,7 +17,7 @@ const STAT_NLINK: usize = 16;
 pub fn chdir(t: &mut Thread, [path, ..]: [u64; 6]) -> Outcome {
     let flags = u64::from(nr::O_PATH | nr::O_DIRECTORY | nr::O_CLOEXEC);
     let fd = t.forward(nr::__NR_openat, [AT_FDCWD as u64, path, flags, 0, 0, 0])?;
-    let directory = Arc::new(File::remote(fd as i32, nr::O_PATH, &t.process.link.closing));
+    let directory = Arc::new(File::remote(fd as i32, &t.process.link.closing));
     enter(t, directory)
 }
 

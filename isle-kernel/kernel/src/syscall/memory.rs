@@ -14,7 +14,6 @@ use crate::mem::{page_down, page_up, LOWEST};
 use crate::offload::MAX_TRANSFER;
 use crate::thread::Thread;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use hermit_plat::abi::PAGE_SIZE;
 use hermit_plat::paging::Prot;
 use hermit_plat::user;
@@ -92,7 +91,7 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
 
 /// What a mapping of a file shows; `None`: zeros of its own.
 fn backing_of(t: &Thread, file: &Arc<File>, first: u64, shared: bool, prot: Prot) -> Result<Option<Backing>, Fail> {
-    let access = file.flags & nr::O_ACCMODE;
+    let access = mapped::flags(t, file.remote_fd().ok_or(Errno::ENODEV)?)? & nr::O_ACCMODE;
     if access == nr::O_WRONLY || (shared && prot.write && access != nr::O_RDWR) {
         return Err(Errno::EACCES.into());
     }
@@ -257,11 +256,15 @@ pub fn madvise(t: &mut Thread, start: u64, len: u64, advice: u64) -> Outcome {
         return Ok(0);
     }
     let mut space = t.space();
-    if advice == nr::MADV_DONTNEED && start < end {
-        let is_memory = |a: &Area| !matches!(a.kind, Kind::Clock | Kind::Vdso);
-        let memory = space.areas.overlapping(start, end).filter(is_memory);
-        for area in memory.collect::<Vec<_>>() {
-            space.discard(area.start.max(start), area.end.min(end))?;
+    if advice == nr::MADV_DONTNEED {
+        // All at once, but for the few areas that are no memory.
+        let mut at = start;
+        while at < end {
+            let is_fixed = |a: &Area| matches!(a.kind, Kind::Clock | Kind::Vdso);
+            let fixed = space.areas.overlapping(at, end).find(is_fixed).map(|a| (a.start.max(at), a.end.min(end)));
+            let (stop, next) = fixed.unwrap_or((end, end));
+            space.discard(at, stop)?;
+            at = next;
         }
     }
     if start < end && !space.areas.is_covered(start, end) {

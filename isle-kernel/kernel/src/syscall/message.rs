@@ -31,9 +31,6 @@ const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 const HEADER: usize = 16;
 const RIGHTS: (u32, u32) = (1, 1);
 
-/// How what is received was opened isn't known: Linux refuses what can't be done (O_RDWR).
-const ACCESS_UNKNOWN: u32 = 2;
-
 /// struct msghdr, and struct mmsghdr.
 const MSGHDR: u64 = 56;
 const MMSGHDR: u64 = 64;
@@ -309,7 +306,7 @@ fn receive(t: &mut Thread, fd: u64, message: &Message, flags: u32) -> Result<Rec
     let closing = t.process.link.closing.clone();
     let close_on_exec = flags & MSG_CMSG_CLOEXEC != 0;
     let translated = for_rights(control, |fd| {
-        let file = Arc::new(File::remote(fd as i32, ACCESS_UNKNOWN, &closing));
+        let file = Arc::new(File::remote(fd as i32, &closing));
         Ok(t.files().open(file, 0, close_on_exec).unwrap_or_else(|_| {
             // Linux leaves out what there is no room for.
             result_flags |= MSG_CTRUNC;

@@ -46,6 +46,7 @@ pub use signal::MIN_SIGNAL_STACK;
 pub mod number {
     pub const CLOSE: u32 = super::nr::__NR_close;
     pub const DUP: u32 = super::nr::__NR_dup;
+    pub const FCNTL: u32 = super::nr::__NR_fcntl;
     pub const FSTAT: u32 = super::nr::__NR_fstat;
     pub const OPENAT: u32 = super::nr::__NR_openat;
     pub const PWRITE64: u32 = super::nr::__NR_pwrite64;

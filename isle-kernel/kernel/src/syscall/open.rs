@@ -116,14 +116,14 @@ pub fn new_file(
     t: &mut Thread,
     flags: u32,
     make: impl FnOnce(&mut Thread) -> Outcome,
-    file: fn(i32, u32, &Arc<crate::fd::Closing>) -> File,
+    file: fn(i32, &Arc<crate::fd::Closing>) -> File,
 ) -> Outcome {
     if !t.files().has_room() {
         return Err(Errno::EMFILE.into());
     }
     // Checked to be an i32 where the result was.
     let fd = make(t)? as i32;
-    let file = Arc::new(file(fd, flags, &t.process.link.closing));
+    let file = Arc::new(file(fd, &t.process.link.closing));
     Ok(t.files().open(file, 0, flags & nr::O_CLOEXEC != 0)?)
 }
 
@@ -138,7 +138,7 @@ pub fn new_pair(t: &mut Thread, number: u32, mut args: [u64; 6], at: usize, to: 
     let ends: [u8; 8] = scratch.get_array(place)?;
     let files = [0, 4].map(|at| {
         let fd = ends.get(at..).and_then(|e| e.first_chunk()).map_or(-1, |b| i32::from_le_bytes(*b));
-        Arc::new(File::remote(fd, nr::O_RDWR, &t.process.link.closing))
+        Arc::new(File::remote(fd, &t.process.link.closing))
     });
     let mut numbers = Vec::new();
     let mut fds = Vec::new();
@@ -203,6 +203,6 @@ pub fn inotify_init1(t: &mut Thread, a: [u64; 6]) -> Outcome {
 }
 
 pub fn memfd_create(t: &mut Thread, a: [u64; 6]) -> Outcome {
-    let flags = nr::O_RDWR | if a[1] as u32 & nr::MFD_CLOEXEC != 0 { nr::O_CLOEXEC } else { 0 };
+    let flags = if a[1] as u32 & nr::MFD_CLOEXEC != 0 { nr::O_CLOEXEC } else { 0 };
     make(t, nr::__NR_memfd_create, a, flags.into())
 }

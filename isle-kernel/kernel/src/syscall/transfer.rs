@@ -36,41 +36,41 @@ struct Buffer {
 }
 
 /// A transfer, and how far it has come.
-struct Transfer {
+struct Transfer<'a> {
     number: u32,
     access: Access,
     fd: i32,
     /// Where in the file; `None`: at its position.
     offset: Option<u64>,
-    buffers: Vec<Buffer>,
+    buffers: &'a [Buffer],
     done: u64,
     len: u64,
 }
 
 pub fn read(t: &mut Thread, [fd, address, len, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), None, Access::Write)
+    run(t, fd, &[Buffer { address, len }], None, Access::Write)
 }
 
 pub fn write(t: &mut Thread, [fd, address, len, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), None, Access::Read)
+    run(t, fd, &[Buffer { address, len }], None, Access::Read)
 }
 
 pub fn pread(t: &mut Thread, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Write)
+    run(t, fd, &[Buffer { address, len }], Some(offset), Access::Write)
 }
 
 pub fn pwrite(t: &mut Thread, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Read)
+    run(t, fd, &[Buffer { address, len }], Some(offset), Access::Read)
 }
 
 pub fn readv(t: &mut Thread, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
     let buffers = buffers(t, list, count)?;
-    run(t, fd, buffers, offset, Access::Write)
+    run(t, fd, &buffers, offset, Access::Write)
 }
 
 pub fn writev(t: &mut Thread, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
     let buffers = buffers(t, list, count)?;
-    run(t, fd, buffers, offset, Access::Read)
+    run(t, fd, &buffers, offset, Access::Read)
 }
 
 /// The offset of preadv2(2) and pwritev2(2), which may be "the current one"; flags aren't offered.
@@ -97,7 +97,7 @@ fn buffers(t: &mut Thread, list: u64, count: u64) -> Result<Vec<Buffer>, Errno> 
     Ok(all)
 }
 
-fn run(t: &mut Thread, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, access: Access) -> Outcome {
+fn run(t: &mut Thread, fd: u64, buffers: &[Buffer], offset: Option<u64>, access: Access) -> Outcome {
     if offset.is_some_and(|o| o > i64::MAX as u64) {
         return Err(Errno::EINVAL.into());
     }
@@ -139,7 +139,7 @@ fn run(t: &mut Thread, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, acces
     }
 }
 
-impl Transfer {
+impl Transfer<'_> {
     /// Makes one request; true if it was the last.
     fn step(&mut self, t: &mut Thread) -> Result<bool, Fail> {
         let call = offload::find(self.number, 0).ok_or(Errno::ENOSYS)?;
@@ -163,7 +163,7 @@ impl Transfer {
         let room = (self.len - self.done).min(MAX_TRANSFER);
         let mut skip = self.done;
         let mut held = 0;
-        for buffer in &self.buffers {
+        for buffer in self.buffers {
             if skip >= buffer.len {
                 skip -= buffer.len;
                 continue;

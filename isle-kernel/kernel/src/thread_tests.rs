@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Threads and what they are told: nothing is lost, whoever is faster.
+
+use super::*;
+use crate::sched::{self, CpuMask, Registers};
+
+/// Another thread of a process, which never runs.
+fn another(p: &Thread, tid: u32) -> Box<Thread> {
+    let thread = p.another(p.context.clone(), Registers::new().unwrap(), tid).unwrap();
+    assert!(p.process.add(&thread.task));
+    thread
+}
+
+#[test]
+fn nobody_wakes_a_thread_that_has_not_been_started() {
+    let machine = Machine::new(program());
+    let p = machine.process();
+    let new = another(&p, 77);
+    // As tgkill(2) does it: it would be in two queues once it is started.
+    new.task.notify();
+    assert!(!sched::wake(&new.task));
+    assert!(new.task.has_attention(), "it looks for itself");
+    p.process.remove(&new.task);
+    end(p);
+}
+
+#[test]
+fn a_wait_does_not_make_a_thread_forget_where_it_may_run() {
+    let machine = Machine::new(program());
+    let p = machine.process();
+    *p.task.allowed.lock() = CpuMask::from_words(core::iter::empty());
+    p.task.notify();
+    assert!(!p.task.is_interrupted(), "that is no reason to end a wait");
+    assert!(p.task.has_attention(), "it still has to go elsewhere");
+    *p.task.allowed.lock() = CpuMask::all();
+    assert!(!p.task.is_interrupted() && !p.task.has_attention());
+    p.process.end(End::exit(3));
+    assert!(p.task.is_interrupted() && p.task.has_attention());
+    end(p);
+}
+
+#[test]
+fn a_signal_that_the_old_mask_lets_in_comes_at_once() {
+    let machine = Machine::new(program());
+    let mut p = machine.process();
+    signal::set_blocked(&p.task, signal::bit(15));
+    signal::send(&p.process, None, Info::kernel(15)).unwrap();
+    // As sigsuspend(2) whose signal another thread has taken.
+    p.saved_mask = Some(0);
+    p.task.notify();
+    assert!(p.look_around().is_err());
+    assert_eq!(p.process.ending(), Some(End::signal(15)));
+    end(p);
+}
