@@ -4,6 +4,7 @@
 //! so that no pointer an application passes can make the kernel fault. Memory is given on the way, as on a touch.
 
 use super::frames::{self, Pinner};
+use super::reserve;
 use super::space::{Access, Fault, Space};
 use crate::errno::Errno;
 use crate::sched::Task;
@@ -227,6 +228,7 @@ impl Space {
     pub fn read_string(&mut self, address: u64, max: usize) -> Result<Vec<u8>, Errno> {
         let mut text = Vec::new();
         let mut found = false;
+        let mut no_memory = false;
         let room = (user::END.saturating_sub(address)).min(max as u64);
         if room == 0 {
             return Err(Errno::EFAULT);
@@ -241,6 +243,10 @@ impl Space {
                     return false;
                 }
                 let end = part.iter().position(|b| *b == 0);
+                no_memory = reserve(&mut text, end.unwrap_or(now)).is_err();
+                if no_memory {
+                    return false;
+                }
                 text.extend(part.iter().take(end.unwrap_or(now)));
                 found = end.is_some();
                 at += now as u64;
@@ -248,6 +254,7 @@ impl Space {
             !found
         })?;
         match found {
+            _ if no_memory => Err(Errno::ENOMEM),
             true => Ok(text),
             false if text.len() as u64 >= room && room == max as u64 => Err(Errno::ENAMETOOLONG),
             false => Err(Errno::EFAULT),
