@@ -68,7 +68,7 @@ struct Entry {
 }
 
 /// The table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Files {
     entries: Vec<Option<Entry>>,
 }
@@ -86,6 +86,13 @@ impl Files {
     /// Without any.
     pub fn empty() -> Self {
         Self { entries: Vec::new() }
+    }
+
+    /// The same once more, for a child process.
+    pub fn try_clone(&self) -> Result<Self, Errno> {
+        let mut entries = crate::mem::buffer(self.entries.len())?;
+        entries.extend(self.entries.iter().cloned());
+        Ok(Self { entries })
     }
 
     /// All that is in it.

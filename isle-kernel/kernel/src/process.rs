@@ -123,6 +123,10 @@ impl Process {
             Memory::Shared => (self.space.clone(), self.futexes.clone()),
             Memory::Copied => (Arc::new(Mutex::new(self.space.lock().fork()?)), Arc::default()),
         };
+        let files = match fork.shares_files {
+            true => self.files.clone(),
+            false => Arc::new(Mutex::new(self.files.lock().try_clone()?)),
+        };
         let mut random = [0; 16];
         self.random.lock().fill(&mut random);
         let number = self.new_tid();
@@ -146,7 +150,7 @@ impl Process {
             threads: Mutex::new(BTreeMap::new()),
             futexes,
             space,
-            files: if fork.shares_files { self.files.clone() } else { Arc::new(Mutex::new(self.files.lock().clone())) },
+            files,
             objects: self.objects.clone(),
             timers: Mutex::new(Timers::default()),
             random: Mutex::new(Random::new(&random)),

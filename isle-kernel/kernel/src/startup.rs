@@ -4,6 +4,7 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem::size_of;
 use hermit_plat::abi::offload::StartBlock;
@@ -17,8 +18,8 @@ const PATH_MAX: usize = 4096;
 /// A program to run.
 #[derive(Clone, Debug, Default)]
 pub struct Startup {
-    /// Arguments, environment and path, each with its NUL.
-    strings: Vec<u8>,
+    /// Arguments, environment and path, each with its NUL. They may be long, and children have the same.
+    strings: Arc<Vec<u8>>,
     pub arg_count: usize,
     pub env_count: usize,
     /// Absolute path of the program.
@@ -75,7 +76,7 @@ impl Startup {
             ..Self::default()
         };
         block.drain(..size_of::<StartBlock>());
-        this.strings = block;
+        this.strings = Arc::new(block);
         let before = this.arg_count.checked_add(this.env_count)?;
         let path = this.strings().nth(before)?;
         // Paths are short; nothing follows.
@@ -106,7 +107,7 @@ impl Startup {
             strings.push(0);
         }
         let (arg_count, env_count) = (arguments.len(), environment.len());
-        Some(Self { strings, arg_count, env_count, path, exe_fd, exe_size, ..self.identity() })
+        Some(Self { strings: Arc::new(strings), arg_count, env_count, path, exe_fd, exe_size, ..self.identity() })
     }
 
     /// The same for a child process.
