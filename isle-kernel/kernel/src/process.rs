@@ -17,7 +17,6 @@ use crate::syscall::{default_limits, Limits};
 use crate::timers::Timers;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hermit_plat::time;
 use hermit_plat::tlb::Root;
@@ -272,9 +271,15 @@ impl Process {
         self.threads.lock().get(&key).cloned()
     }
 
-    /// All threads.
-    pub fn threads(&self) -> Vec<Arc<Task>> {
-        self.threads.lock().values().cloned().collect()
+    /// Does something with each thread, without a lock and without a list of them, which may be long.
+    pub fn for_each_thread(&self, mut each: impl FnMut(&Arc<Task>)) {
+        let mut from = 0;
+        loop {
+            let next = self.threads.lock().range(from..).next().map(|(key, task)| (*key, task.clone()));
+            let Some((key, task)) = next else { return };
+            each(&task);
+            from = key.saturating_add(1);
+        }
     }
 
     /// The first thread that fits.
@@ -300,9 +305,7 @@ impl Process {
             // Another thread is at it.
             return Err(Fail::Ended);
         }
-        for task in self.threads() {
-            task.notify();
-        }
+        self.for_each_thread(Task::notify);
         let is_alone = || self.thread_count() <= 1;
         let woken = sched::wait_patiently(me, &is_alone);
         self.survivor.store(0, Ordering::SeqCst);
@@ -316,9 +319,7 @@ impl Process {
     pub fn end(&self, end: End) {
         let word = ENDS | u64::from(end.0);
         if self.ending.compare_exchange(0, word, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            for task in self.threads() {
-                task.notify();
-            }
+            self.for_each_thread(Task::notify);
         }
     }
 

@@ -45,9 +45,7 @@ pub fn rt_sigaction(t: &mut Thread, [signal, new, old, len, ..]: [u64; 6]) -> Ou
         let before = signals.set_action(signal, action)?;
         if action.is_some() && signals.fate(signal as u32) == Fate::Ignored {
             // What is ignored isn't pending either.
-            for task in t.process.threads() {
-                task.pending.lock().forget(signal as u32);
-            }
+            t.process.for_each_thread(|task| task.pending.lock().forget(signal as u32));
         }
         before
     };
