@@ -448,10 +448,18 @@ fn shared_mappings_are_written_back() {
     assert_eq!(in_file(&machine), b"the program's cod");
     assert_eq!(call(&mut p, nr::__NR_msync, [a, 0x2000, nr::MS_SYNC.into(), 0, 0, 0]), 0);
     assert_eq!(in_file(&machine), b"sharedogram's cod");
-    // What is written afterwards is noticed again.
+    // What is written afterwards is noticed again, also where another mapping shows the same.
+    let c = call(&mut p, nr::__NR_mmap, [0, 0x1000, 3, shared, 0, 0x1000]) as u64;
+    p.memory().write(c, b"Shared").unwrap();
+    assert_eq!(call(&mut p, nr::__NR_msync, [a, 0x2000, nr::MS_SYNC.into(), 0, 0, 0]), 0);
+    assert_eq!(in_file(&machine), b"Sharedogram's cod");
+    p.memory().write(c, b"S").unwrap();
     p.memory().write(a + 0x1000, b"SHARED").unwrap();
     assert_eq!(call(&mut p, nr::__NR_munmap, [a, 0x2000, 0, 0, 0, 0]), 0);
     assert_eq!(in_file(&machine), b"SHAREDogram's cod");
+    p.memory().write(c + 6, b"OGRAM").unwrap();
+    assert_eq!(call(&mut p, nr::__NR_munmap, [c, 0x1000, 0, 0, 0, 0]), 0);
+    assert_eq!(in_file(&machine), b"SHAREDOGRAM's cod");
     assert_eq!(read(&mut p, b + 0x1000), "privategram");
     let process = p.process.clone();
     end(p);
