@@ -5,7 +5,7 @@
 use super::*;
 use crate::errno::Errno;
 use crate::mem::access::Pieces;
-use crate::mem::frames::{self, Pinner};
+use crate::mem::frames;
 use crate::mem::space::tests::world;
 use crate::mem::space::Access;
 use crate::signal::{self, Info};
@@ -200,7 +200,7 @@ impl Machine {
     fn new(program: Vec<u8>) -> Self {
         let world = world();
         // As a slot that is used again: what the tests before left to their proxies comes back.
-        frames::shared().lock().release(Pinner::Slot(0));
+        frames::shared().lock().release_slot(0);
         let shared = for_test();
         shared.apps[0].order.store(app::word(GENERATION, order::RUN), Ordering::Relaxed);
         Self { shared, proxy: Proxy::start(shared, program), _world: world }
@@ -499,7 +499,7 @@ fn orders_and_signals_end_a_waiting_application() {
             f.used() - f.held()
         };
         assert_eq!(after, before);
-        frames::shared().lock().release(Pinner::Slot(0));
+        frames::shared().lock().release_slot(0);
         assert_eq!(frames::shared().lock().used(), before);
         machine.reset();
     }

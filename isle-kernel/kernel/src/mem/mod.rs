@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `frames.rs` | which pieces of application memory are free |
 //! | `shares.rs` | which of them have several owners |
+//! | `pins.rs` | which of them Linux may be writing to |
 //! | `object.rs` | memory that several areas show: files, and what processes share |
 //! | `areas.rs` | what an application has reserved, and with which permissions |
 //! | `space.rs` | both together with the page tables: mapping, unmapping |
@@ -24,6 +25,7 @@ mod fault;
 mod fork;
 pub mod frames;
 pub mod object;
+mod pins;
 pub mod scratch;
 mod shares;
 pub mod space;
