@@ -422,6 +422,8 @@ impl Thread {
         }
         if self.process.remove(&self.task) {
             serve::close(&self.process);
+        } else {
+            signal::leave(&self.task);
         }
     }
 }

@@ -361,11 +361,36 @@ pub fn forced_handler(thread: &Thread, signal: u32) -> Option<Action> {
 
 /// Sets which signals a thread blocks; returns which it did.
 pub fn set_blocked(task: &Arc<Task>, blocked: u64) -> u64 {
-    let old = task.blocked.swap(blocked & !UNBLOCKABLE, Ordering::SeqCst);
-    if has_due(task) {
+    let blocked = blocked & !UNBLOCKABLE;
+    let old = task.blocked.swap(blocked, Ordering::SeqCst);
+    let shared = task.process.signals.lock().pending.set();
+    if (shared | task.pending.lock().set()) & !blocked != 0 {
         task.notify();
     }
+    pass_on(task, shared & blocked & !old);
     old
+}
+
+/// A thread no longer takes signals of its process that it may have been told of: others are told (Linux:
+/// retarget_shared_pending()).
+fn pass_on(from: &Task, mut signals: u64) {
+    while signals != 0 {
+        let signal = signals & signals.wrapping_neg();
+        signals ^= signal;
+        let takes = |task: &Task| {
+            let wanted = !task.blocked.load(Ordering::SeqCst) | task.waits_for.load(Ordering::SeqCst);
+            task.serial() != from.serial() && wanted & signal != 0
+        };
+        if let Some(other) = from.process.find_thread(takes) {
+            other.notify();
+        }
+    }
+}
+
+/// As [`pass_on`], by a thread that its process doesn't know any more (Linux: exit_signals()).
+pub fn leave(task: &Task) {
+    let shared = task.process.signals.lock().pending.set();
+    pass_on(task, shared & !task.blocked.load(Ordering::SeqCst));
 }
 
 #[cfg(test)]
