@@ -80,7 +80,6 @@ table <<'END'
 /bin/busybox id
 /bin/busybox whoami
 /bin/busybox uname -s -m
-/bin/busybox hostname
 /bin/busybox which sh busybox
 # Contents.
 /bin/busybox cat text numbers -
@@ -132,9 +131,7 @@ table <<'END'
 /bin/busybox sha1sum text
 /bin/busybox sha256sum text numbers tree/a/large
 /bin/busybox sha512sum text
-/bin/busybox cksum text
-/bin/busybox sum text
-/bin/busybox gzip text
+/bin/busybox gzip numbers
 /bin/busybox gzip -c
 /bin/busybox gunzip text.gz -c
 /bin/busybox zcat text.gz
