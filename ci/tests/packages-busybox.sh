@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Busybox's applets on files do on an isle what they do on Linux.
-# vm: VCPUS=4 NODES=2 MEM=3G APIC=x2apic ROOT=/ TIMEOUT=600
+# vm: VCPUS=4 NODES=2 MEM=3G APIC=x2apic ROOT=/ TIMEOUT=1200
 . /lib/hermit/lib.sh
 . /lib/hermit/packages.sh
 
