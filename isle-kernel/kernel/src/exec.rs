@@ -10,6 +10,7 @@ use crate::elf::{Header, HEADER_LEN};
 use crate::errno::{End, Errno, Fail};
 use crate::fd::File;
 use crate::link::Call;
+use crate::mem::buffer;
 use crate::mem::scratch::Scratch;
 use crate::sched::Registers;
 use crate::signal;
@@ -81,7 +82,8 @@ fn resolve(t: &Thread, command: &mut Command) -> Result<Opened, Fail> {
             return Err(Errno::ENOEXEC.into());
         }
         let argument = text.get(path.len()..).unwrap_or(&[]).trim_ascii();
-        let mut arguments = Vec::from([path.to_vec()]);
+        let mut arguments = buffer(command.arguments.len() + 2)?;
+        arguments.push(path.to_vec());
         if !argument.is_empty() {
             arguments.push(argument.to_vec());
         }
@@ -125,7 +127,12 @@ fn run_here(t: &mut Thread, mut command: Command) -> Result<(), Fail> {
 
 /// The block that says what Linux is to run.
 fn block(t: &Thread, command: &Command) -> Result<Vec<u8>, Errno> {
-    let pairs: Vec<Pair> = t.files().inherited().map(|(child, proxy)| Pair { child, proxy }).collect();
+    let pairs = {
+        let files = t.files();
+        let mut pairs = buffer(files.inherited().count())?;
+        pairs.extend(files.inherited().map(|(child, proxy)| Pair { child, proxy }));
+        pairs
+    };
     let strings = || [&command.path].into_iter().chain(&command.arguments).chain(&command.environment);
     let texts: usize = strings().map(|text| text.len() + 1).sum();
     let len = BLOCK_LEN + pairs.len() * PAIR_LEN + texts;
@@ -145,7 +152,7 @@ fn block(t: &Thread, command: &Command) -> Result<Vec<u8>, Errno> {
         blocked: t.task.blocked.load(Ordering::Relaxed),
         ignored: t.process.signals.lock().ignored(),
     };
-    let mut block = crate::mem::buffer(len)?;
+    let mut block = buffer(len)?;
     block.extend(header.to_bytes());
     pairs.iter().for_each(|pair| block.extend(pair.to_bytes()));
     for text in strings() {

@@ -179,9 +179,9 @@ pub fn mourn(process: &Arc<Process>, End(status): End) {
         // A queue that is full loses it, as on Linux.
         let _ = signal::send(&parent, None, Info::child(signal, pid, process.startup().uid, status));
     }
-    for thread in parent.threads() {
-        sched::wake(&thread);
-    }
+    parent.for_each_thread(|thread| {
+        sched::wake(thread);
+    });
 }
 
 /// Which children are waited for.

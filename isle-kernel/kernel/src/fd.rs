@@ -148,7 +148,7 @@ struct Entry {
 }
 
 /// The table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Files {
     entries: Vec<Option<Entry>>,
     /// None below it is free.
@@ -161,6 +161,13 @@ impl Files {
     /// Without any.
     pub fn empty() -> Self {
         Self { entries: Vec::new(), first_free: 0, limit: 0 }
+    }
+
+    /// The same once more, for a child process.
+    pub fn try_clone(&self) -> Result<Self, Errno> {
+        let mut entries = crate::mem::buffer(self.entries.len())?;
+        entries.extend(self.entries.iter().cloned());
+        Ok(Self { entries, ..*self })
     }
 
     /// Takes those out that don't outlive execve(2).

@@ -5,6 +5,7 @@
 use crate::errno::{Errno, Fail};
 use crate::fd::File;
 use crate::link::Call;
+use crate::mem::is_scarce;
 use crate::mem::access::{Piece, Pieces};
 use crate::mem::frames::{self, Taken};
 use crate::mem::object::{Held, Missing, Object, Source, PER_LARGE};
@@ -18,11 +19,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::app_memory;
-use hermit_plat::paging::{Prot, Size, Wanted};
+use hermit_plat::paging::{Size, Wanted};
 use spin::Once;
 
 /// Small pages that are read at once.
 const WINDOW: u64 = 64;
+
+/// Bytes of kernel memory that this may take: lists of pieces, and entries of the object.
+const PER_LOAD: usize = 16 << 10;
 
 /// What fstat(2) says of a file.
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +225,9 @@ impl Drop for Batch {
 
 /// Reads what is missing, and what is around it. ENXIO: there is no such page in the file.
 pub fn load(t: &Thread, missing: &Missing) -> Result<(), Fail> {
+    if is_scarce(PER_LOAD) {
+        return Err(Errno::ENOMEM.into());
+    }
     let source = missing.object.source().ok_or(Errno::EIO)?;
     let fd = source.reader.remote_fd().ok_or(Errno::EIO)?;
     if missing.large && load_large(t, missing, fd)? {
@@ -346,12 +353,17 @@ fn skip(pieces: &[Piece], mut bytes: u64) -> Vec<Piece> {
 
 /// Writes back what was written to shared mappings of files from `start` to `end`. `post` makes the calls.
 pub fn write_back(t: &Thread, start: u64, end: u64, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<(), Fail> {
-    for (object, first, end) in take_dirty(t, start, end) {
+    let mut at = start;
+    while let Some(dirty) = take_dirty(t, at, end) {
+        at = dirty.next;
+        let object = &dirty.object;
         let Some(source) = object.source() else { continue };
         let Some(fd) = source.writer.get().and_then(|writer| writer.remote_fd()) else { continue };
         // What lies behind the end of the file is nobody's.
         let len = stat_by(fd, post)?.len;
-        for (number, held) in object.dirty(first, end) {
+        let mut from = dirty.first;
+        while let Some((number, held)) = object.next_dirty(from, dirty.end) {
+            from = number + held.pages();
             if !object.is_forked.load(Ordering::Relaxed) {
                 object.clean(number);
             }
@@ -369,27 +381,33 @@ pub fn write_back_all(t: &Thread, post: &dyn Fn(&Call) -> Result<i64, Fail>) {
     write_back(t, 0, hermit_plat::user::END, post).ok();
 }
 
-/// The objects, and which of their pages, that a range shows and that may have to be written. From now on the first write
-/// to each of these pages is noticed again.
-fn take_dirty(t: &Thread, start: u64, end: u64) -> Vec<(Arc<Object>, u64, u64)> {
+/// What an area shows of an object that may have to be written.
+struct Dirty {
+    object: Arc<Object>,
+    /// Numbers of its first page, and the one behind the last.
+    first: u64,
+    end: u64,
+    /// The address where to go on.
+    next: u64,
+}
+
+/// The first of a range. From now on the first write to each of these pages is noticed again.
+fn take_dirty(t: &Thread, start: u64, end: u64) -> Option<Dirty> {
     let mut space = t.space();
-    let mut found = Vec::new();
-    let areas: Vec<_> = space.areas.overlapping(start, end).filter(|a| a.prot.write || a.backing.is_some()).collect();
-    for area in areas {
-        let Some(backing) = area.backing.as_ref().filter(|b| b.shared && b.object.source().is_some()) else { continue };
-        let (low, high) = (area.start.max(start), area.end.min(end));
+    let dirty = space.areas.overlapping(start, end).find_map(|area| {
+        let backing = area.backing.as_ref().filter(|b| b.shared && b.object.source().is_some())?;
         let number = |at: u64| backing.first + (at - area.start) / PAGE_SIZE;
-        if backing.object.dirty(number(low), number(high)).is_empty() {
-            continue;
-        }
-        let read_only = Prot { write: false, ..area.prot };
-        if area.prot.write && space.protect_mapped(low, high, read_only).is_err() {
-            // Without memory for page tables: then it is written once more some time.
-            backing.object.is_forked.store(true, Ordering::Relaxed);
-        }
-        found.push((backing.object.clone(), number(low), number(high)));
+        let (first, last) = (number(area.start.max(start)), number(area.end.min(end)));
+        backing.object.next_dirty(first, last)?;
+        Some(Dirty { object: backing.object.clone(), first, end: last, next: area.end })
+    })?;
+    // Of whole frames: other areas may show the same, or what is beside it in a large one.
+    let (first, last) = (dirty.first - dirty.first % PER_LARGE, dirty.end.next_multiple_of(PER_LARGE));
+    if space.watch(&dirty.object, first, last).is_err() {
+        // Without memory for page tables: then it is written once more some time.
+        dirty.object.is_forked.store(true, Ordering::Relaxed);
     }
-    found
+    Some(dirty)
 }
 
 /// Writes a frame to where it belongs in a file of a length.

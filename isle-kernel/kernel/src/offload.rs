@@ -94,7 +94,7 @@ pub fn prepare(
             Arg::DirFd => place.directory(value, &mut request) as u64,
             _ if let Given::Kernel(piece) = given => {
                 len = piece.len;
-                request.pieces.add(*piece);
+                request.pieces.add(*piece)?;
                 1
             }
             Arg::Path | Arg::Text => {

@@ -17,7 +17,6 @@ use crate::syscall::{Limits, Settings};
 use crate::timers::Timers;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use hermit_plat::time;
 use hermit_plat::tlb::Root;
@@ -141,6 +140,10 @@ impl Process {
             Memory::Shared => (self.space.clone(), self.futexes.clone()),
             Memory::Copied => (Arc::new(Mutex::new(self.space.lock().fork()?)), Arc::default()),
         };
+        let files = match fork.shares_files {
+            true => self.files.clone(),
+            false => Arc::new(Mutex::new(self.files.lock().try_clone()?)),
+        };
         let mut random = [0; 16];
         self.random.lock().fill(&mut random);
         let number = self.new_tid();
@@ -164,7 +167,7 @@ impl Process {
             threads: Mutex::new(BTreeMap::new()),
             futexes,
             space,
-            files: if fork.shares_files { self.files.clone() } else { Arc::new(Mutex::new(self.files.lock().clone())) },
+            files,
             fs: Mutex::new(self.fs.lock().clone()),
             objects: self.objects.clone(),
             timers: Mutex::new(Timers::default()),
@@ -292,9 +295,15 @@ impl Process {
         self.threads.lock().get(&key).cloned()
     }
 
-    /// All threads.
-    pub fn threads(&self) -> Vec<Arc<Task>> {
-        self.threads.lock().values().cloned().collect()
+    /// Does something with each thread, without a lock and without a list of them, which may be long.
+    pub fn for_each_thread(&self, mut each: impl FnMut(&Arc<Task>)) {
+        let mut from = 0;
+        loop {
+            let next = self.threads.lock().range(from..).next().map(|(key, task)| (*key, task.clone()));
+            let Some((key, task)) = next else { return };
+            each(&task);
+            from = key.saturating_add(1);
+        }
     }
 
     /// The first thread that fits.
@@ -320,9 +329,7 @@ impl Process {
             // Another thread is at it.
             return Err(Fail::Ended);
         }
-        for task in self.threads() {
-            task.notify();
-        }
+        self.for_each_thread(Task::notify);
         let is_alone = || self.thread_count() <= 1;
         let woken = sched::wait_patiently(me, &is_alone);
         self.survivor.store(0, Ordering::SeqCst);
@@ -336,9 +343,7 @@ impl Process {
     pub fn end(&self, end: End) {
         let word = ENDS | u64::from(end.0);
         if self.ending.compare_exchange(0, word, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            for task in self.threads() {
-                task.notify();
-            }
+            self.for_each_thread(Task::notify);
         }
     }
 

@@ -5,7 +5,7 @@
 use super::*;
 use crate::errno::Errno;
 use crate::mem::access::Pieces;
-use crate::mem::frames::{self, Pinner};
+use crate::mem::frames;
 use crate::mem::space::tests::world;
 use crate::mem::space::Access;
 use crate::signal::{self, Info};
@@ -219,7 +219,7 @@ impl Machine {
     fn new(program: Vec<u8>) -> Self {
         let world = world();
         // As a slot that is used again: what the tests before left to their proxies comes back.
-        frames::shared().lock().release(Pinner::Slot(0));
+        frames::shared().lock().release_slot(0);
         let shared = for_test();
         shared.apps[0].order.store(app::word(GENERATION, order::RUN), Ordering::Relaxed);
         Self { shared, proxy: Proxy::start(shared, program), _world: world }
@@ -467,10 +467,18 @@ fn shared_mappings_are_written_back() {
     assert_eq!(in_file(&machine), b"the program's cod");
     assert_eq!(call(&mut p, nr::__NR_msync, [a, 0x2000, nr::MS_SYNC.into(), 0, 0, 0]), 0);
     assert_eq!(in_file(&machine), b"sharedogram's cod");
-    // What is written afterwards is noticed again.
+    // What is written afterwards is noticed again, also where another mapping shows the same.
+    let c = call(&mut p, nr::__NR_mmap, [0, 0x1000, 3, shared, 0, 0x1000]) as u64;
+    p.memory().write(c, b"Shared").unwrap();
+    assert_eq!(call(&mut p, nr::__NR_msync, [a, 0x2000, nr::MS_SYNC.into(), 0, 0, 0]), 0);
+    assert_eq!(in_file(&machine), b"Sharedogram's cod");
+    p.memory().write(c, b"S").unwrap();
     p.memory().write(a + 0x1000, b"SHARED").unwrap();
     assert_eq!(call(&mut p, nr::__NR_munmap, [a, 0x2000, 0, 0, 0, 0]), 0);
     assert_eq!(in_file(&machine), b"SHAREDogram's cod");
+    p.memory().write(c + 6, b"OGRAM").unwrap();
+    assert_eq!(call(&mut p, nr::__NR_munmap, [c, 0x1000, 0, 0, 0, 0]), 0);
+    assert_eq!(in_file(&machine), b"SHAREDOGRAM's cod");
     assert_eq!(read(&mut p, b + 0x1000), "privategram");
     let process = p.process.clone();
     end(p);
@@ -510,7 +518,7 @@ fn orders_and_signals_end_a_waiting_application() {
             f.used() - f.held()
         };
         assert_eq!(after, before);
-        frames::shared().lock().release(Pinner::Slot(0));
+        frames::shared().lock().release_slot(0);
         assert_eq!(frames::shared().lock().used(), before);
         machine.reset();
     }

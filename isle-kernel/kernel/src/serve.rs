@@ -7,7 +7,7 @@
 use crate::errno::End;
 use crate::family::{self, Family};
 use crate::link::Link;
-use crate::mem::frames::{self, Pinner};
+use crate::mem::frames;
 use crate::process::Process;
 use crate::sched;
 use crate::signal::number::{SIGHUP, SIGINT, SIGKILL, SIGQUIT};
@@ -168,7 +168,7 @@ fn open(shared: &Shared, slot: usize, app: &App, generation: u32) {
     BEGUN.fetch_add(1, Ordering::SeqCst);
     RUNNING.fetch_add(1, Ordering::SeqCst);
     // The proxy before this one has gone, and so has its mapping of application memory.
-    frames::shared().lock().release(Pinner::Slot(slot));
+    frames::shared().lock().release_slot(slot);
     let begun = Link::new(*shared, slot, generation).and_then(Process::new).and_then(|process| {
         let thread = Thread::first(&process)?;
         if let Some(place) = SLOTS.get().and_then(|s| s.get(slot)) {

@@ -4,6 +4,7 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem::size_of;
 use hermit_plat::abi::offload::{StartBlock, LIMITS};
@@ -17,8 +18,8 @@ const PATH_MAX: usize = 4096;
 /// A program to run.
 #[derive(Clone, Debug, Default)]
 pub struct Startup {
-    /// Arguments, environment and path, each with its NUL.
-    strings: Vec<u8>,
+    /// Arguments, environment and path, each with its NUL. They may be long, and children have the same.
+    strings: Arc<Vec<u8>>,
     pub arg_count: usize,
     pub env_count: usize,
     /// Absolute path of the program.
@@ -97,18 +98,17 @@ impl Startup {
         let groups = r.0.get(..group_count.checked_mul(4)?)?;
         this.groups = groups.chunks_exact(4).filter_map(|g| Some(u32::from_le_bytes(g.try_into().ok()?))).collect();
         block.drain(..size_of::<StartBlock>().checked_add(groups.len())?);
-        this.strings = block;
         let before = this.arg_count.checked_add(this.env_count)?;
-        let strings: Vec<&[u8]> = this.strings().skip(before).take(3).collect();
+        let strings: Vec<&[u8]> = texts(&block).skip(before).take(3).collect();
         // Both are short; nothing follows.
         let [path, host_name] = *strings.as_slice() else { return None };
         if path.len() > PATH_MAX || host_name.len() > PATH_MAX {
             return None;
         }
         let (path, host_name) = (path.to_vec(), host_name.to_vec());
-        let end = this.strings.iter().rposition(|b| *b == 0)?.checked_sub(host_name.len())?;
-        this.strings.truncate(end);
-        (this.path, this.host_name) = (path, host_name);
+        let end = block.iter().rposition(|b| *b == 0)?.checked_sub(host_name.len())?;
+        block.truncate(end);
+        (this.strings, this.path, this.host_name) = (Arc::new(block), path, host_name);
         Some(this)
     }
 
@@ -132,6 +132,7 @@ impl Startup {
             strings.push(0);
         }
         let (arg_count, env_count) = (arguments.len(), environment.len());
+        let strings = Arc::new(strings);
         Some(Self { strings, arg_count, env_count, path, exe_fd, exe_size, ..self.clone() })
     }
 
@@ -142,15 +143,20 @@ impl Startup {
 
     /// Arguments, environment and path, without their NULs.
     pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
-        // What follows the last NUL is no string.
-        let whole = self.strings.iter().rposition(|b| *b == 0).and_then(|last| self.strings.get(..last));
-        whole.into_iter().flat_map(|text| text.split(|b| *b == 0))
+        texts(&self.strings)
     }
 
     /// Arguments, environment and path as they are, each with its NUL.
     pub fn raw_strings(&self) -> &[u8] {
         &self.strings
     }
+}
+
+/// Strings that are each ended by a NUL, without it.
+fn texts(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    // What follows the last NUL is no string.
+    let whole = bytes.iter().rposition(|b| *b == 0).and_then(|last| bytes.get(..last));
+    whole.into_iter().flat_map(|text| text.split(|b| *b == 0))
 }
 
 #[cfg(test)]

@@ -288,7 +288,7 @@ impl Thread {
             if let (Some(arg), Some(len)) = (request.args.get_mut(*index), request.lens.get_mut(*index)) {
                 (*arg, *len) = (1, piece.len);
             }
-            request.pieces.add(*piece);
+            request.pieces.add(*piece)?;
         }
         self.post(&call, &request)
     }
@@ -488,6 +488,8 @@ impl Thread {
         }
         if self.process.remove(&self.task) {
             serve::close(&self.process);
+        } else {
+            signal::leave(&self.task);
         }
     }
 }

@@ -53,3 +53,25 @@ fn a_signal_that_the_old_mask_lets_in_comes_at_once() {
     assert_eq!(p.process.ending(), Some(End::signal(15)));
     end(p);
 }
+
+#[test]
+fn a_signal_of_the_process_goes_to_who_still_takes_it() {
+    let machine = Machine::new(program());
+    let p = machine.process();
+    let (a, b) = (another(&p, 77), another(&p, 78));
+    let handled = signal::Action { handler: 0x1000, ..signal::Action::default() };
+    p.process.signals.lock().set_action(10, Some(handled)).unwrap();
+    signal::set_blocked(&a.task, signal::bit(10));
+    signal::send(&p.process, None, Info::kernel(10)).unwrap();
+    assert!(p.task.take_attention() && !b.task.has_attention(), "one is told");
+    // It blocks it before it has looked, and the next one ends before it has.
+    signal::set_blocked(&p.task, signal::bit(10));
+    assert!(b.task.take_attention() && !a.task.has_attention());
+    p.process.remove(&b.task);
+    signal::leave(&b.task);
+    assert!(!a.task.has_attention() && !p.task.has_attention(), "nobody is left");
+    signal::set_blocked(&a.task, 0);
+    assert!(a.task.has_attention());
+    p.process.remove(&a.task);
+    end(p);
+}

@@ -6,6 +6,7 @@
 //! One of a CPU-time clock is looked at when its time could have come at the earliest, and again if it hasn't.
 
 use crate::errno::Errno;
+use crate::mem::is_scarce;
 use crate::process::Process;
 use crate::sched::{self, Bed, Task};
 use crate::signal::{self, number, Info};
@@ -17,6 +18,14 @@ use spin::Mutex;
 
 /// Most timers of a process.
 const MAX: usize = 1024;
+
+/// A timer expires again after so long at the earliest; what it misses is counted. Else one with a tiny interval would take
+/// all of a CPU.
+const SHORTEST_NS: u64 = 50_000;
+
+/// How often a CPU-time timer is looked at, at most (Linux: each tick): at first, and while its process doesn't run.
+const TICK_NS: u64 = 1_000_000;
+const IDLE_TICK_NS: u64 = 16_000_000;
 
 /// What a timer counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +70,9 @@ struct Setting {
     interval: u64,
     bed: Option<Bed>,
     overrun: u32,
+    /// Of a CPU-time timer: the clock's time when it was looked at last, and how long it was left alone then.
+    seen: u64,
+    pause: u64,
 }
 
 /// A timer.
@@ -118,19 +130,25 @@ impl Timer {
         if let Some(bed) = setting.bed.take() {
             bed.leave();
         }
-        (setting.at, setting.interval, setting.overrun) = (at, interval, 0);
-        self.sleep(&mut setting);
+        (setting.at, setting.interval, setting.overrun, setting.pause) = (at, interval, 0, 0);
+        self.sleep(&mut setting, 1);
     }
 
-    fn sleep(self: &Arc<Self>, setting: &mut Setting) {
+    /// Has it looked at when its time could have come, but not sooner than after so many nanoseconds.
+    fn sleep(self: &Arc<Self>, setting: &mut Setting, shortest: u64) {
         let Some(process) = self.process.upgrade().filter(|_| setting.at != 0) else { return };
-        let left = setting.at.saturating_sub(self.clock.now(&process));
+        let now = self.clock.now(&process);
+        let left = setting.at.saturating_sub(now);
         let left = match self.clock {
-            // With all threads running it can't come sooner.
-            Clock::Process => left / process.thread_count().max(1) as u64,
-            _ => left,
+            Clock::Process => {
+                setting.pause = pause(setting.pause, now > setting.seen);
+                setting.seen = now;
+                // With all threads running it can't come sooner.
+                (left / process.thread_count().max(1) as u64).max(setting.pause)
+            }
+            _ => left.max(shortest),
         };
-        setting.bed = sched::alarm(time::monotonic_ns().saturating_add(left.max(1)), self);
+        setting.bed = sched::alarm(time::monotonic_ns().saturating_add(left), self);
     }
 
     /// Its alarm has rung.
@@ -140,7 +158,7 @@ impl Timer {
         setting.bed = None;
         let now = self.clock.now(&process);
         if setting.at == 0 || now < setting.at {
-            self.sleep(&mut setting);
+            self.sleep(&mut setting, 1);
             return;
         }
         let missed = match setting.interval {
@@ -152,7 +170,7 @@ impl Timer {
             0 => 0,
             interval => setting.at.saturating_add(interval.saturating_mul(missed + 1)),
         };
-        self.sleep(&mut setting);
+        self.sleep(&mut setting, SHORTEST_NS);
         drop(setting);
         // A queue that is full loses signals, as on Linux.
         let overrun = match &self.notify {
@@ -164,6 +182,14 @@ impl Timer {
             Notify::Plain { signal } => signal::send(&process, None, Info::kernel(*signal)).map(|()| overrun),
         };
         self.setting.lock().overrun = overrun.unwrap_or(0);
+    }
+}
+
+/// How long a CPU-time timer is left alone, after the last time; `ran`: the process has run since.
+fn pause(last: u64, ran: bool) -> u64 {
+    match ran {
+        true => TICK_NS,
+        false => last.saturating_mul(2).clamp(TICK_NS, IDLE_TICK_NS),
     }
 }
 
@@ -197,7 +223,7 @@ impl Timers {
         process: &Arc<Process>,
         notify: impl FnOnce(u32) -> Notify,
     ) -> Result<u32, Errno> {
-        if self.by_id.len() >= MAX {
+        if self.by_id.len() >= MAX || is_scarce(0) {
             return Err(Errno::EAGAIN);
         }
         while self.by_id.contains_key(&self.next_id) {
@@ -229,5 +255,20 @@ impl Timers {
             timer.set(0, 0);
         }
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_asked_for_less_often_while_nothing_runs() {
+        let mut last = 0;
+        let pauses = [false, false, false, false, false, false, true].map(|ran| {
+            last = pause(last, ran);
+            last / TICK_NS
+        });
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 16, 1]);
     }
 }

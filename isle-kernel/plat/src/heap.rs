@@ -4,6 +4,10 @@
 //!
 //! A small part is kept back for when the rest is so full, or in such small pieces, that it has nothing to offer: what
 //! can't be refused comes from there. What can be, asks [`usage`] first, which then says that nothing is left.
+//!
+//! What can't be refused is what a thread needs to wait or to be ready: some places in queues, of about 200 bytes in all, while its
+//! stack and registers, which can, take 20 KiB at least. So a part in 32 of the pool is enough for all threads that it has
+//! room for.
 
 use buddy_system_allocator::Heap;
 use core::alloc::{GlobalAlloc, Layout};
@@ -21,6 +25,7 @@ static HEAP: KernelHeap = KernelHeap(Mutex::new(Heap::empty()));
 /// What is kept back.
 static RESERVE: Mutex<Heap<44>> = Mutex::new(Heap::empty());
 const RESERVE_LEN: usize = 2 << 20;
+const RESERVE_PART: usize = 32;
 /// Where that begins: the rest is below.
 static RESERVE_START: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -49,7 +54,7 @@ unsafe impl GlobalAlloc for KernelHeap {
 pub unsafe fn init(pool: Range) {
     let start = crate::phys::to_virt::<u8>(pool.start) as usize;
     let len = pool.len as usize;
-    let reserve = RESERVE_LEN.min(len / 4) & !0xfff;
+    let reserve = RESERVE_LEN.max(len / RESERVE_PART).min(len / 4) & !0xfff;
     RESERVE_START.store(start + len - reserve, Ordering::Relaxed);
     // SAFETY: handed through to the caller; the two parts don't overlap.
     unsafe {

@@ -6,7 +6,7 @@
 //! an application, so every page table shares them. Nothing is ever unmapped: no CPU has to forget anything.
 
 use crate::phys::{to_phys, to_virt};
-use alloc::alloc::{alloc_zeroed, Layout};
+use alloc::alloc::{alloc_zeroed, dealloc, Layout};
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Mutex;
 
@@ -38,15 +38,38 @@ pub fn root() -> u64 {
     ROOT.load(Ordering::Relaxed)
 }
 
-fn page() -> Option<u64> {
-    let layout = Layout::from_size_align(4096, 4096).ok()?;
-    // SAFETY: the layout isn't empty.
-    let page = unsafe { alloc_zeroed(layout) };
-    (!page.is_null()).then(|| to_phys(page))
+const PAGE: Layout = match Layout::from_size_align(4096, 4096) {
+    Ok(layout) => layout,
+    Err(_) => unreachable!(),
+};
+
+/// A page that goes back unless it is [kept](Page::keep).
+struct Page(*mut u8);
+
+impl Page {
+    fn new() -> Option<Self> {
+        // SAFETY: the layout isn't empty.
+        let page = unsafe { alloc_zeroed(PAGE) };
+        (!page.is_null()).then_some(Self(page))
+    }
+
+    /// Its physical address, at which it stays for good.
+    fn keep(self) -> u64 {
+        let physical = to_phys(self.0);
+        core::mem::forget(self);
+        physical
+    }
 }
 
-/// Maps one page of the kernel's own region.
-fn map(virt: u64, entry: u64) -> Option<()> {
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: comes from `new`, and nobody knows of it.
+        unsafe { dealloc(self.0, PAGE) }
+    }
+}
+
+/// The entry of a page of the kernel's own region, which isn't mapped yet. Makes tables as needed.
+fn entry(virt: u64) -> Option<*mut u64> {
     let _changes = CHANGES.lock();
     let mut table = root();
     for level in [39, 30, 21] {
@@ -54,14 +77,24 @@ fn map(virt: u64, entry: u64) -> Option<()> {
         // SAFETY: tables are whole pages of the direct map, and the lock lets only one CPU change them.
         unsafe {
             if *slot & PRESENT == 0 {
-                *slot = page()? | PRESENT | WRITABLE;
+                *slot = Page::new()?.keep() | PRESENT | WRITABLE;
             }
             table = *slot & ADDRESS;
         }
     }
-    // SAFETY: as above; the page was not mapped before, so nothing is to be flushed.
-    unsafe { *to_virt::<u64>(table + ((virt >> 12) & 511) * 8) = entry };
-    Some(())
+    Some(to_virt::<u64>(table + ((virt >> 12) & 511) * 8))
+}
+
+/// Maps pages from an address on of which nobody else knows.
+///
+/// # Safety
+///
+/// `entry` is that of the first one, and those of the others follow in the same table.
+unsafe fn map(entry: *mut u64, entries: impl Iterator<Item = u64>) {
+    for (index, value) in entries.enumerate() {
+        // SAFETY: handed through to the caller. Nothing was mapped there before, so nothing is to be flushed.
+        unsafe { entry.add(index).write(value) }
+    }
 }
 
 fn reserve(len: u64) -> u64 {
@@ -72,17 +105,27 @@ fn reserve(len: u64) -> u64 {
 /// Maps a page of device registers. Only at boot, on CPU 0.
 pub fn map_device_page(physical: u64) -> Option<u64> {
     let virt = reserve(4096) + 4096;
-    map(virt, physical | PRESENT | WRITABLE | NO_EXECUTE | UNCACHED | GLOBAL)?;
+    // SAFETY: one page.
+    unsafe { map(entry(virt)?, [physical | PRESENT | WRITABLE | NO_EXECUTE | UNCACHED | GLOBAL].into_iter()) }
     Some(virt)
 }
 
+/// Most pages of a stack.
+const STACK_PAGES: usize = (STEP / 2 / 4096) as usize;
+
 /// Maps a new stack below which and above which nothing is mapped; returns its top, which is a
-/// multiple of `len` (a power of two, at most 32 KiB) above an address that is one too.
+/// multiple of `len` (a power of two, at most 32 KiB) above an address that is one too. Without kernel memory nothing is
+/// taken but addresses.
 pub fn map_stack(len: u64) -> Option<u64> {
     debug_assert!(len.is_power_of_two() && len <= STEP / 2);
-    let start = reserve(2 * len) + len;
-    for offset in (0..len).step_by(4096) {
-        map(start + offset, page()? | PRESENT | WRITABLE | NO_EXECUTE | GLOBAL)?;
+    let mut pages = [const { None }; STACK_PAGES];
+    for page in pages.iter_mut().take((len / 4096) as usize) {
+        *page = Some(Page::new()?);
     }
+    let start = reserve(2 * len) + len;
+    let first = entry(start)?;
+    let entries = pages.into_iter().flatten().map(|page| page.keep() | PRESENT | WRITABLE | NO_EXECUTE | GLOBAL);
+    // SAFETY: a multiple of STEP lies in one table.
+    unsafe { map(first, entries) }
     Some(start + len)
 }

@@ -7,7 +7,7 @@
 //! every operation here is safe. A page without any permission keeps its memory: its entry
 //! is not present but holds the address ("parked").
 
-mod table;
+pub(crate) mod table;
 
 use crate::app_memory;
 use crate::features;
@@ -124,7 +124,7 @@ impl AddressSpace {
         let root = Table::new()?;
         #[cfg(target_os = "none")]
         root.share_upper_half(crate::kmap::root());
-        Some(Self { root, shared: Arc::new(Root::new(root.physical())), tables: 1, retired: None })
+        Some(Self { root, shared: Arc::new(Root::new(root)), tables: 1, retired: None })
     }
 
     /// What CPUs that run on it share.
@@ -552,7 +552,6 @@ impl Drop for AddressSpace {
         // END isn't a multiple of a table's span; 1 << 47 is.
         self.clear(root, 3, 0, 0..1 << 47, &mut Stale::nothing(), &mut |_| {});
         self.reap();
-        self.root.free();
     }
 }
 

@@ -10,6 +10,7 @@
 //! While a CPU goes from one page table to another it may still use the first and already the second, so it says that it has
 //! neither ([`on_isle::CHANGING`]): who wants to know waits until it has arrived.
 
+use crate::paging::table::Table;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -87,8 +88,9 @@ impl Stale {
     }
 }
 
-/// What CPUs have to agree about that run on the same page table.
+/// What CPUs have to agree about that run on the same page table: its root, which is there as long as this.
 pub struct Root {
+    table: Table,
     physical: u64,
     generation: AtomicU64,
     /// All CPUs that run on it, and some that once did.
@@ -98,9 +100,11 @@ pub struct Root {
 }
 
 impl Root {
-    pub(crate) fn new(physical: u64) -> Self {
+    /// Takes over a table that nobody frees.
+    pub(crate) fn new(table: Table) -> Self {
         let count = crate::shared::try_get().map_or(1, |s| s.cpus.len());
-        Self { physical, generation: AtomicU64::new(1), cpus: CpuSet::new(count), is_shared: AtomicBool::new(false) }
+        let physical = table.physical();
+        Self { table, physical, generation: AtomicU64::new(1), cpus: CpuSet::new(count), is_shared: AtomicBool::new(false) }
     }
 
     #[cfg(not(target_os = "none"))]
@@ -139,6 +143,14 @@ impl Root {
     pub fn activate(&self) {
         #[cfg(target_os = "none")]
         self.load();
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        leave();
+        self.wait_until_unused();
+        self.table.free();
     }
 }
 

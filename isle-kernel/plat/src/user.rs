@@ -86,6 +86,7 @@ pub trait Program {
 #[cfg_attr(not(target_os = "none"), allow(dead_code))]
 struct Calls {
     program: *mut (),
+    /// True if ring 3 may go on at once, by SYSRET.
     syscall: unsafe fn(*mut ()) -> bool,
     quick: unsafe fn(*const (), u32) -> Option<u64>,
     root: *const Root,
@@ -99,7 +100,8 @@ struct Calls {
 pub fn run<P: Program>(program: &mut P, root: &Root) -> Exit {
     unsafe fn syscall<P: Program>(program: *mut ()) -> bool {
         // SAFETY: `run` passes a pointer to a `P` that nobody else uses meanwhile.
-        unsafe { (*program.cast::<P>()).syscall() }
+        let program = unsafe { &mut *program.cast::<P>() };
+        program.syscall() && program.context().is_plain()
     }
     unsafe fn quick<P: Program>(program: *const (), number: u32) -> Option<u64> {
         // SAFETY: as above.
@@ -130,8 +132,8 @@ pub fn run<P: Program>(program: &mut P, root: &Root) -> Exit {
     crate::features::forbid_user_access();
     #[cfg(target_os = "none")]
     cpu::current().in_user.store(false, core::sync::atomic::Ordering::Release);
-    // SAFETY: ring 3 has come back.
-    unsafe { (*context).exit() }
+    // SAFETY: ring 3 has come back. Asked for anew: system calls have used the program since.
+    unsafe { (*program).context().exit() }
 }
 
 /// What a quick system call came to, in the registers where the assembly looks for it.
@@ -169,11 +171,11 @@ pub(crate) unsafe extern "C" fn syscall_entry(context: *mut Context, calls: *con
     cpu.in_user.store(false, core::sync::atomic::Ordering::Release);
     cpu::count(&cpu.shared().syscalls);
     // SAFETY: `run`, which waits below on this stack, made both; it doesn't use them meanwhile.
-    let (goes_on, plain, root) = unsafe {
+    let (goes_on, root) = unsafe {
         let Calls { program, syscall, root, .. } = *calls.cast::<Calls>();
-        (syscall(program), (*context).is_plain(), &*root)
+        (syscall(program), &*root)
     };
-    if goes_on && plain {
+    if goes_on {
         // It may be another CPU by now, or this one has run another thread meanwhile.
         cpu::enter_with(kernel_rsp, context as u64 + core::mem::size_of::<Context>() as u64);
         root.activate();

@@ -79,12 +79,17 @@ impl Requests {
         }
         // As who waits: it counts itself, then looks once more.
         if self.waiting_count.load(Ordering::SeqCst) > 0 {
-            let next = self.waiting.lock().pop_front();
-            if let Some(task) = next {
-                self.waiting_count.fetch_sub(1, Ordering::SeqCst);
-                task.futex_woken.store(true, Ordering::SeqCst);
-                sched::wake(&task);
-            }
+            self.wake_next(&mut self.waiting.lock());
+        }
+    }
+
+    /// Wakes who waits first. With the lock held, which who waits takes before it goes on: afterwards it knows whether it was
+    /// woken, and isn't any more.
+    fn wake_next(&self, waiting: &mut VecDeque<Arc<Task>>) {
+        if let Some(task) = waiting.pop_front() {
+            self.waiting_count.fetch_sub(1, Ordering::SeqCst);
+            task.futex_woken.store(true, Ordering::SeqCst);
+            sched::wake(&task);
         }
     }
 
@@ -146,12 +151,43 @@ impl Requests {
     pub fn give_up(&self, me: &Arc<Task>) {
         self.unqueue(me);
         if me.futex_woken.load(Ordering::SeqCst) {
-            let next = self.waiting.lock().pop_front();
-            if let Some(task) = next {
-                self.waiting_count.fetch_sub(1, Ordering::SeqCst);
-                task.futex_woken.store(true, Ordering::SeqCst);
-                sched::wake(&task);
-            }
+            self.wake_next(&mut self.waiting.lock());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Link;
+    use crate::mem::space::tests::world;
+    use crate::process::Process;
+    use crate::sched::{CpuMask, Registers};
+    use hermit_plat::shared::for_test;
+
+    #[test]
+    fn a_request_that_comes_back_is_for_somebody_who_waits() {
+        let _world = world();
+        let shared = for_test();
+        let process = Process::new(Link::new(shared, 0, 5).unwrap()).unwrap();
+        let task = |tid| Task::new(tid, process.clone(), Registers::new().unwrap(), CpuMask::all(), 0).unwrap();
+        let (first, second) = (task(77), task(78));
+        let is_woken = |task: &Arc<Task>| task.futex_woken.load(Ordering::SeqCst);
+        let requests = Requests::new(&shared.channels[0].requests);
+        let (index, _) = requests.take(5).unwrap();
+        requests.queue(&first);
+        requests.queue(&second);
+        requests.give(index);
+        assert!(is_woken(&first) && !is_woken(&second));
+        // A signal interrupts it meanwhile.
+        requests.give_up(&first);
+        assert!(is_woken(&second), "the next one has its turn");
+        assert_eq!(requests.waiting_count.load(Ordering::SeqCst), 0);
+        requests.queue(&second);
+        requests.queue(&first);
+        requests.give_up(&second);
+        assert!(!is_woken(&first), "nothing has come back");
+        requests.unqueue(&first);
+        assert!(requests.waiting.lock().is_empty() && requests.waiting_count.load(Ordering::SeqCst) == 0);
     }
 }

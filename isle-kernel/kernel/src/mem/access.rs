@@ -3,7 +3,9 @@
 //! The kernel's access to an application's memory: through its page tables and the direct map, never by its addresses,
 //! so that no pointer an application passes can make the kernel fault. Memory is given on the way, as on a touch.
 
-use super::frames::{self, Pinner};
+use super::frames;
+use super::pins::Chain;
+use super::reserve;
 use super::space::{Access, Fault, Space};
 use crate::errno::Errno;
 use crate::sched::Task;
@@ -25,49 +27,53 @@ pub struct Piece {
 #[derive(Debug, Default)]
 pub struct Pieces {
     list: Vec<Piece>,
-    pinner: Option<Pinner>,
+    /// `None`: nobody else could.
+    pins: Option<Chain>,
 }
 
 impl Pieces {
     /// None yet, for a call of this thread.
     pub fn of(task: &Task) -> Self {
-        let pinner = task.process.root.is_shared().then(|| Pinner::Call(task.serial()));
-        Self { list: Vec::new(), pinner }
+        Self { list: Vec::new(), pins: task.process.root.is_shared().then(Chain::default) }
     }
 
     /// One that only the caller knows of.
     pub fn one(piece: Piece) -> Self {
-        Self { list: Vec::from([piece]), pinner: None }
+        Self { list: Vec::from([piece]), pins: None }
     }
 
     /// Some that only the caller knows of.
     pub fn of_list(list: Vec<Piece>) -> Self {
-        Self { list, pinner: None }
+        Self { list, pins: None }
     }
 
     /// Appends one.
-    pub fn add(&mut self, piece: Piece) {
-        if let Some(pinner) = self.pinner {
-            frames::shared().lock().pin(pinner, piece.offset, piece.len);
+    pub fn add(&mut self, piece: Piece) -> Result<(), Errno> {
+        reserve(&mut self.list, 1)?;
+        if let Some(pins) = &mut self.pins {
+            frames::shared().lock().pin(pins, piece.offset, piece.len)?;
         }
         self.list.push(piece);
+        Ok(())
     }
 
     /// Makes the last one longer.
     fn extend(&mut self, piece: Piece) {
-        if let Some(pinner) = self.pinner {
-            frames::shared().lock().pin(pinner, piece.offset, piece.len);
+        if let Some(pins) = &self.pins {
+            frames::shared().lock().pin_more(pins, piece.len);
         }
         if let Some(last) = self.list.last_mut() {
             last.len += piece.len;
         }
     }
 
-    /// Forgets what was added since the list had that length and that last element.
-    fn go_back(&mut self, (len, last): (usize, Option<Piece>)) {
-        self.list.truncate(len);
-        if let (Some(place), Some(last)) = (self.list.last_mut(), last) {
-            *place = last;
+    /// Forgets what was added since the list had that length.
+    fn go_back(&mut self, len: usize) {
+        while self.list.len() > len {
+            self.list.pop();
+            if let Some(pins) = &mut self.pins {
+                frames::shared().lock().release_first(pins);
+            }
         }
     }
 
@@ -75,7 +81,7 @@ impl Pieces {
     pub fn leave_to(&self, slot: usize) {
         let mut frames = frames::shared().lock();
         for piece in &self.list {
-            frames.pin(Pinner::Slot(slot), piece.offset, piece.len);
+            frames.leave_to(slot, piece.offset, piece.len);
         }
     }
 }
@@ -90,8 +96,8 @@ impl core::ops::Deref for Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        if let Some(pinner) = self.pinner.filter(|_| !self.list.is_empty()) {
-            frames::shared().lock().release(pinner);
+        if let Some(pins) = self.pins.as_mut().filter(|pins| !pins.is_empty()) {
+            frames::shared().lock().release(pins);
         }
     }
 }
@@ -228,6 +234,7 @@ impl Space {
     pub fn read_string(&mut self, address: u64, max: usize) -> Result<Vec<u8>, Errno> {
         let mut text = Vec::new();
         let mut found = false;
+        let mut no_memory = false;
         let room = (user::END.saturating_sub(address)).min(max as u64);
         if room == 0 {
             return Err(Errno::EFAULT);
@@ -242,6 +249,10 @@ impl Space {
                     return false;
                 }
                 let end = part.iter().position(|b| *b == 0);
+                no_memory = reserve(&mut text, end.unwrap_or(now)).is_err();
+                if no_memory {
+                    return false;
+                }
                 text.extend(part.iter().take(end.unwrap_or(now)));
                 found = end.is_some();
                 at += now as u64;
@@ -249,6 +260,7 @@ impl Space {
             !found
         })?;
         match found {
+            _ if no_memory => Err(Errno::ENOMEM),
             true => Ok(text),
             false if text.len() as u64 >= room && room == max as u64 => Err(Errno::ENAMETOOLONG),
             false => Err(Errno::EFAULT),
@@ -265,19 +277,22 @@ impl Space {
         max: usize,
         list: &mut Pieces,
     ) -> Result<u64, Errno> {
-        let before = (list.len(), list.last().copied());
-        let mut held = 0;
+        let before = list.len();
+        let (mut held, mut refused) = (0, None);
         let walked = self.walk(address, len, access, |piece| {
             let room = list.len() < max;
             match list.last() {
                 Some(last) if last.offset + last.len == piece.offset && held > 0 => list.extend(piece),
-                _ if room => list.add(piece),
+                _ if room => refused = list.add(piece).err(),
                 _ => return false,
+            }
+            if refused.is_some() {
+                return false;
             }
             held += piece.len;
             true
         });
-        if let Err(errno) = walked {
+        if let Err(errno) = refused.map_or(walked, Err) {
             list.go_back(before);
             return Err(errno);
         }

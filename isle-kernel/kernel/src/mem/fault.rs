@@ -8,7 +8,7 @@
 use super::areas::{Area, Backing, Kind};
 use super::frames::{self, Taken};
 use super::object::{Found, Missing, PER_LARGE};
-use super::page_down;
+use super::{is_scarce, page_down};
 use super::space::{Access, Fault, Space};
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::app_memory;
@@ -203,6 +203,9 @@ impl Space {
 
     /// Adds zeros to an object that has no file.
     fn make_zeros(&mut self, index: u64, backing: &Backing, large: bool) -> Result<(), Fault> {
+        if is_scarce(0) {
+            return Err(Fault::NoMemory);
+        }
         let first = index - index % PER_LARGE;
         if large && backing.object.pages().are_missing(first, PER_LARGE) {
             if let Some(taken) = frames::take_large(Wanted::Anywhere) {

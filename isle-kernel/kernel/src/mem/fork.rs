@@ -16,19 +16,23 @@ impl Space {
     /// Makes the copy.
     pub fn fork(&mut self) -> Result<Self, Errno> {
         let mut child = Self::new().ok_or(Errno::ENOMEM)?;
-        for area in self.areas.iter().cloned().collect::<alloc::vec::Vec<_>>() {
-            if is_scarce(0) {
-                return Err(Errno::ENOMEM);
-            }
-            if area.kind == Kind::Clock {
-                child.map_clock(CLOCK, hermit_plat::shared::clock())?;
-                continue;
-            }
-            child.areas.insert(area.clone())?;
-            self.share_pages(&area, &mut child)?;
-        }
         (child.heap_start, child.brk) = (self.heap_start, self.brk);
-        Ok(child)
+        // They may be many: no list of them is made.
+        let areas = core::mem::take(&mut self.areas);
+        let done = areas.iter().try_for_each(|area| self.fork_area(area, &mut child));
+        self.areas = areas;
+        done.map(|()| child)
+    }
+
+    fn fork_area(&mut self, area: &Area, child: &mut Self) -> Result<(), Errno> {
+        if is_scarce(0) {
+            return Err(Errno::ENOMEM);
+        }
+        if area.kind == Kind::Clock {
+            return child.map_clock(CLOCK, hermit_plat::shared::clock());
+        }
+        child.areas.insert(area.clone())?;
+        self.share_pages(area, child)
     }
 
     fn share_pages(&mut self, area: &Area, child: &mut Self) -> Result<(), Errno> {

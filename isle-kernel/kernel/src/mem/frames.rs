@@ -9,13 +9,15 @@
 //! Applications get zeros. A frame is dirty once it has been taken, until somebody zeroes it: idle CPUs do that with
 //! free blocks ([`clean`]), and who takes a frame that is still dirty does it itself ([`Taken::zero`]).
 //!
-//! A frame that Linux may still write to is held back when it is given back: because a forwarded call is on its way, until
-//! that is done; because one had not come back when its application ended, until the application's slot is used again:
-//! then the old proxy's mapping is gone.
+//! A frame that Linux may still write to is pinned (`pins.rs`), and held back when it is given back: because a forwarded call
+//! is on its way, until that is done; because one had not come back when its application ended, until the application's slot
+//! is used again: then the old proxy's mapping is gone. It stays used meanwhile, and a bit says that it is free but for that.
 
+use super::pins::{Chain, Pins};
 use super::shares::{Given, Shares};
 use alloc::vec::Vec;
 use core::ops::Range;
+use crate::errno::Errno;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::app_memory::{self, Outside};
 use hermit_plat::paging::{Size, Wanted};
@@ -101,6 +103,8 @@ struct Block {
     bits: Bits,
     /// Which are not known to be zero: all that are used are among them, once they are [`Taken::zero`]ed.
     dirty: Bits,
+    /// Which of those that are used are held back.
+    held: Bits,
     used: u16,
     /// An idle CPU has it.
     is_cleaned: bool,
@@ -137,33 +141,10 @@ pub struct Frames {
     gigabytes: Vec<Gigabyte>,
     /// Free blocks that are being zeroed and in no list.
     cleaning: usize,
-    pinned: Vec<Pin>,
-    held: Vec<Held>,
+    /// Bytes that are held back.
+    held: u64,
+    pins: Pins,
     shares: Shares,
-}
-
-/// For whom a range is pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pinner {
-    /// The proxy of a slot may still write to it.
-    Slot(usize),
-    /// The proxy works on a call of the thread with this serial number.
-    Call(u64),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Pin {
-    by: Pinner,
-    start: u64,
-    end: u64,
-}
-
-/// A frame that was given back while it was pinned.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    by: Pinner,
-    offset: u64,
-    size: Size,
 }
 
 /// The isle's frames, shared by all CPUs.
@@ -223,7 +204,7 @@ impl Frames {
     /// `len` bytes, all free. Pages of 1 GiB can be made of what begins at some offsets, given in ascending order.
     pub fn new(len: u64, gigabytes: impl Iterator<Item = u64>) -> Self {
         let count = u32::try_from(len / LARGE_PAGE_SIZE).unwrap_or(NONE - 1);
-        let block = Block { bits: NO_BITS, dirty: ALL_BITS, used: 0, is_cleaned: false, previous: NONE, next: NONE };
+        let block = Block { bits: NO_BITS, dirty: ALL_BITS, held: NO_BITS, used: 0, is_cleaned: false, previous: NONE, next: NONE };
         let mut this = Self {
             blocks: alloc::vec![block; count as usize],
             clean: List { first: NONE },
@@ -234,8 +215,8 @@ impl Frames {
                 .map(|offset| Gigabyte { first: (offset / LARGE_PAGE_SIZE) as u32, free: BLOCKS_PER_GIGABYTE })
                 .collect(),
             cleaning: 0,
-            pinned: Vec::new(),
-            held: Vec::new(),
+            held: 0,
+            pins: Pins::new(count as usize),
             shares: Shares::new(count as usize),
         };
         // The lowest comes first.
@@ -315,23 +296,92 @@ impl Frames {
 
     /// Bytes that are held back.
     pub fn held(&self) -> u64 {
-        self.held.iter().map(|h| h.size.bytes()).sum()
+        self.held
     }
 
-    /// From now on frames of a range are held back until [`release`](Self::release).
-    pub fn pin(&mut self, by: Pinner, start: u64, len: u64) {
-        self.pinned.push(Pin { by, start, end: start.saturating_add(len) });
+    /// From now on frames of a range are held back until [`release`](Self::release). ENOMEM: without kernel memory.
+    pub fn pin(&mut self, chain: &mut Chain, start: u64, len: u64) -> Result<(), Errno> {
+        self.pins.add(chain, start, len)
     }
 
-    /// Gives back what was held back for somebody.
-    pub fn release(&mut self, by: Pinner) {
-        self.pinned.retain(|p| p.by != by);
-        for held in core::mem::take(&mut self.held) {
-            if held.by == by {
-                self.give(held.offset, held.size);
-            } else {
-                self.held.push(held);
+    /// As [`pin`](Self::pin), right behind the last range.
+    pub fn pin_more(&mut self, chain: &Chain, len: u64) {
+        self.pins.extend(chain, len);
+    }
+
+    /// Pins a range until the slot is used again.
+    pub fn leave_to(&mut self, slot: usize, start: u64, len: u64) {
+        self.pins.leave_to(slot, start, len);
+    }
+
+    /// A slot is used again: nobody has what was left to it any more.
+    pub fn release_slot(&mut self, slot: usize) {
+        let mut chain = self.pins.of_slot(slot);
+        self.release(&mut chain);
+    }
+
+    /// Gives back what was held back.
+    pub fn release(&mut self, chain: &mut Chain) {
+        while self.release_first(chain) {}
+    }
+
+    /// Gives back what was held back for the range that was added last; false if there is none.
+    pub fn release_first(&mut self, chain: &mut Chain) -> bool {
+        let Some((start, end)) = self.pins.remove(chain) else { return false };
+        for index in start / LARGE_PAGE_SIZE..end.div_ceil(LARGE_PAGE_SIZE) {
+            self.free_held(index, start, end);
+        }
+        true
+    }
+
+    /// Frees what is held back in a block from `start` to `end`, unless something else still has it pinned.
+    fn free_held(&mut self, index: u64, start: u64, end: u64) {
+        let held = self.blocks.get(index as usize).map_or(NO_BITS, |block| block.held);
+        if held == NO_BITS {
+            return;
+        }
+        let base = index * LARGE_PAGE_SIZE;
+        let is_free = !self.pins.has(base, Size::Large);
+        match held {
+            ALL_BITS if is_free => self.free_again(base, Size::Large),
+            _ => {
+                let mut at = 0;
+                while let Some(run) = next_run(&held, at) {
+                    at = run.end;
+                    for offset in run.map(|frame| base + frame as u64 * PAGE_SIZE) {
+                        // All of it, where nothing of the block is pinned: it may have been held back as one.
+                        let was_pinned = offset < end && start < offset + PAGE_SIZE;
+                        if is_free || (was_pinned && !self.pins.has(offset, Size::Small)) {
+                            self.free_again(offset, Size::Small);
+                        }
+                    }
+                }
             }
+        }
+    }
+
+    /// Frees a frame that was held back.
+    fn free_again(&mut self, offset: u64, size: Size) {
+        self.set_held(offset, size, false);
+        self.free(offset, size);
+    }
+
+    /// Says of a frame that it is held back, or no longer.
+    fn set_held(&mut self, offset: u64, size: Size, is_held: bool) {
+        let Some(block) = self.blocks.get_mut((offset / LARGE_PAGE_SIZE) as usize) else { return };
+        match size {
+            Size::Small => {
+                let frame = (offset % LARGE_PAGE_SIZE / PAGE_SIZE) as usize;
+                let (word, bit) = (&mut block.held[frame / 64], 1 << (frame % 64));
+                assert!(is_held != (*word & bit != 0), "a frame was given back twice");
+                *word ^= bit;
+            }
+            _ => block.held = if is_held { ALL_BITS } else { NO_BITS },
+        }
+        if is_held {
+            self.held += size.bytes();
+        } else {
+            self.held -= size.bytes();
         }
     }
 
@@ -418,8 +468,7 @@ impl Frames {
 
     /// True if Linux may be writing to a part of a frame.
     pub fn is_pinned(&self, offset: u64, size: Size) -> bool {
-        let end = offset + size.bytes();
-        self.pinned.iter().any(|p| p.start < end && offset < p.end)
+        self.pins.has(offset, size)
     }
 
     /// Says that all of what was taken is overwritten, so that it need not be zeroed first.
@@ -463,11 +512,15 @@ impl Frames {
                 return;
             }
         }
-        let end = offset + size.bytes();
-        if let Some(pin) = self.pinned.iter().find(|p| p.start < end && offset < p.end) {
-            self.held.push(Held { by: pin.by, offset, size });
+        if self.pins.has(offset, size) {
+            self.set_held(offset, size, true);
             return;
         }
+        self.free(offset, size);
+    }
+
+    /// Frees a small or a large frame that nobody has.
+    fn free(&mut self, offset: u64, size: Size) {
         let index = (offset / LARGE_PAGE_SIZE) as u32;
         let block = &mut self.blocks[index as usize];
         let was = block.used;
@@ -485,7 +538,7 @@ impl Frames {
                 *word &= !bit;
                 block.used -= 1;
             }
-            Size::Huge => unreachable!("it was given back in parts"),
+            Size::Huge => unreachable!("it is given back in parts"),
         }
         let now = block.used;
         if now == 0 {

@@ -71,8 +71,9 @@ fn pinned_frames_wait_for_their_slot() {
     let mut frames = frames_of(BLOCKS * LARGE_PAGE_SIZE);
     let (a, b) = (frames.take_small(1).unwrap().offset, frames.take_small(1).unwrap().offset);
     let large = frames.take_large(Wanted::Anywhere).unwrap().offset;
-    frames.pin(Pinner::Slot(3), b + 100, 10);
-    frames.pin(Pinner::Call(4), large + LARGE_PAGE_SIZE - 1, 5);
+    let mut call = Chain::default();
+    frames.leave_to(3, b + 100, 10);
+    frames.pin(&mut call, large + LARGE_PAGE_SIZE - 1, 5).unwrap();
     for offset in [a, b] {
         frames.give(offset, Size::Small);
     }
@@ -80,10 +81,27 @@ fn pinned_frames_wait_for_their_slot() {
     assert_eq!((frames.held(), frames.used()), (LARGE_PAGE_SIZE + PAGE_SIZE, LARGE_PAGE_SIZE + PAGE_SIZE));
     assert_eq!(frames.take_small(1).unwrap().offset, a);
     assert_ne!(frames.take_small(1).unwrap().offset, b, "not while its proxy lives");
-    frames.release(Pinner::Slot(3));
+    frames.release_slot(3);
     assert_eq!(frames.held(), LARGE_PAGE_SIZE);
-    frames.release(Pinner::Call(4));
+    frames.release(&mut call);
     assert_eq!((frames.held(), frames.used()), (0, 2 * PAGE_SIZE));
+}
+
+#[test]
+fn what_two_calls_have_waits_for_both() {
+    let mut frames = frames_of(BLOCKS * LARGE_PAGE_SIZE);
+    let large = frames.take_large(Wanted::Anywhere).unwrap().offset;
+    let (mut a, mut b) = (Chain::default(), Chain::default());
+    frames.pin(&mut a, large, 2 * PAGE_SIZE).unwrap();
+    frames.pin(&mut b, large + PAGE_SIZE, PAGE_SIZE).unwrap();
+    frames.give(large, Size::Large);
+    frames.release(&mut a);
+    assert_eq!((frames.held(), frames.used()), (LARGE_PAGE_SIZE - PAGE_SIZE, LARGE_PAGE_SIZE - PAGE_SIZE));
+    frames.release(&mut b);
+    assert_eq!((frames.held(), frames.used()), (0, 0));
+    // The whole of it, as one.
+    let blocks: BTreeSet<_> = (0..BLOCKS).map(|_| frames.take_large(Wanted::Anywhere).unwrap().offset).collect();
+    assert_eq!(blocks.len() as u64, BLOCKS);
 }
 
 #[test]

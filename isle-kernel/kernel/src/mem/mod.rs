@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `frames.rs` | which pieces of application memory are free |
 //! | `shares.rs` | which of them have several owners |
+//! | `pins.rs` | which of them Linux may be writing to |
 //! | `object.rs` | memory that several areas show: files, and what processes share |
 //! | `areas.rs` | what an application has reserved, and with which permissions |
 //! | `space.rs` | both together with the page tables: mapping, unmapping |
@@ -24,6 +25,7 @@ mod fault;
 mod fork;
 pub mod frames;
 pub mod object;
+mod pins;
 pub mod scratch;
 mod shares;
 pub mod space;
@@ -62,14 +64,32 @@ pub fn is_scarce(len: usize) -> bool {
     all.saturating_sub(used) < RESERVE.saturating_add(len)
 }
 
-/// An empty buffer with room for so many bytes; large ones may be refused, but never end the isle.
-pub fn buffer(len: usize) -> Result<Vec<u8>, Errno> {
+/// An empty list with room for so many; long ones may be refused, but never end the isle.
+pub fn buffer<T>(len: usize) -> Result<Vec<T>, Errno> {
     let mut buffer = Vec::new();
     // The allocator rounds up to powers of two.
-    if is_scarce(len.saturating_mul(2)) || buffer.try_reserve_exact(len).is_err() {
+    if is_scarce(len.saturating_mul(2 * size_of::<T>())) || buffer.try_reserve_exact(len).is_err() {
         return Err(Errno::ENOMEM);
     }
     Ok(buffer)
+}
+
+/// Makes room for some more at the end of a list.
+pub fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), Errno> {
+    let room = list.capacity() - list.len();
+    // Lists grow to twice their size, beside the old one.
+    let wanted = list.len().saturating_add(more).saturating_mul(4 * size_of::<T>());
+    if room < more && (is_scarce(wanted) || list.try_reserve(more).is_err()) {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(())
+}
+
+/// Appends to a list; like a buffer, it may be refused.
+pub fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Errno> {
+    reserve(list, 1)?;
+    list.push(item);
+    Ok(())
 }
 
 /// Rounds down to a page.

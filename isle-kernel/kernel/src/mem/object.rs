@@ -9,7 +9,6 @@ use super::frames::{self, Frames};
 use crate::fd::File;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::paging::Size;
@@ -29,7 +28,7 @@ pub struct Held {
 }
 
 impl Held {
-    fn pages(&self) -> u64 {
+    pub fn pages(&self) -> u64 {
         self.size.bytes() / PAGE_SIZE
     }
 }
@@ -61,7 +60,8 @@ impl Pages {
         self.find(first).is_none() && self.0.range(first..first.saturating_add(count)).next().is_none()
     }
 
-    /// Adds a frame where there is none; false: somebody was faster.
+    /// Adds a frame where there is none; false: somebody was faster. Who calls this has asked whether kernel memory is
+    /// scarce: there may be more of these entries than it can hold.
     pub fn insert(&mut self, first: u64, offset: u64, size: Size) -> bool {
         let held = Held { offset, size, dirty: false };
         let is_free = self.are_missing(first, held.pages());
@@ -78,10 +78,10 @@ impl Pages {
         }
     }
 
-    /// Frames with pages from `first` to `end` that the file doesn't have yet.
-    fn dirty(&self, first: u64, end: u64) -> impl Iterator<Item = (u64, Held)> + '_ {
+    /// The first frame with pages from `first` to `end` that the file doesn't have yet.
+    fn next_dirty(&self, first: u64, end: u64) -> Option<(u64, Held)> {
         let start = self.find(first).map_or(first, |found| found.first);
-        self.0.range(start..end.max(start)).filter(|(_, held)| held.dirty).map(|(first, held)| (*first, *held))
+        self.0.range(start..end.max(start)).find(|(_, held)| held.dirty).map(|(first, held)| (*first, *held))
     }
 }
 
@@ -144,9 +144,9 @@ impl Object {
         self.pages.lock()
     }
 
-    /// Frames with pages from `first` to `end` that the file doesn't have yet.
-    pub fn dirty(&self, first: u64, end: u64) -> Vec<(u64, Held)> {
-        self.pages.lock().dirty(first, end).collect()
+    /// The first frame with pages from `first` to `end` that the file doesn't have yet.
+    pub fn next_dirty(&self, first: u64, end: u64) -> Option<(u64, Held)> {
+        self.pages.lock().next_dirty(first, end)
     }
 
     /// Says that the file has what is in a frame.
@@ -228,7 +228,7 @@ mod tests {
         assert!([2, 4, 511, 1024].iter().all(|index| pages.find(*index).is_none()));
         assert!(pages.are_missing(4, 508) && !pages.are_missing(4, 509) && !pages.are_missing(700, 1));
         pages.set_dirty(700);
-        assert_eq!(pages.dirty(0, 512).count(), 0);
-        assert_eq!(pages.dirty(900, 901).map(|(first, _)| first).collect::<Vec<_>>(), [512]);
+        assert_eq!(pages.next_dirty(0, 512), None);
+        assert_eq!(pages.next_dirty(900, 901).map(|(first, _)| first), Some(512));
     }
 }

@@ -8,9 +8,10 @@
 
 use super::areas::{Area, Areas, Kind};
 use super::frames::{self, Frames};
-use super::object::Missing;
+use super::object::{Missing, Object};
 use super::{is_scarce, page_down, LOWEST, MAPPINGS_TOP};
 use crate::errno::Errno;
+use alloc::sync::Arc;
 use hermit_plat::abi::clock::Clock;
 use hermit_plat::abi::PAGE_SIZE;
 use hermit_plat::paging::{AddressSpace, MapError, Page, Prot, Size};
@@ -199,9 +200,21 @@ impl Space {
         Ok(())
     }
 
-    /// Changes what the page table allows, though not what the area does.
-    pub fn protect_mapped(&mut self, start: u64, end: u64, prot: Prot) -> Result<(), Errno> {
-        self.tables.protect(start, end, prot).map_err(|_| Errno::ENOMEM)
+    /// Has the first write to each of some pages of an object noticed again, wherever they are shown.
+    pub fn watch(&mut self, object: &Arc<Object>, first: u64, end: u64) -> Result<(), Errno> {
+        for area in self.areas.iter().filter(|area| area.prot.write) {
+            let Some(backing) = area.backing.as_ref().filter(|b| b.shared && Arc::ptr_eq(&b.object, object)) else {
+                continue;
+            };
+            let at = |page: u64| area.start + (page - backing.first) * PAGE_SIZE;
+            let shown_end = backing.first + (area.end - area.start) / PAGE_SIZE;
+            let (low, high) = (first.max(backing.first), end.min(shown_end));
+            if low < high {
+                let read_only = Prot { write: false, ..area.prot };
+                self.tables.protect(at(low), at(high), read_only).map_err(|_| Errno::ENOMEM)?;
+            }
+        }
+        Ok(())
     }
 
     /// Changes what the page table allows: no more than keeps what several own as it is.

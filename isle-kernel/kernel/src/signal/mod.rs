@@ -6,6 +6,7 @@ pub mod deliver;
 pub mod info;
 
 use crate::errno::{End, Errno};
+use crate::mem::is_scarce;
 use crate::process::Process;
 use crate::sched::{self, Task};
 use crate::thread::Thread;
@@ -57,6 +58,9 @@ pub const UNBLOCKABLE: u64 = bit(number::SIGKILL) | bit(number::SIGSTOP);
 /// Most signals that can be queued, as RLIMIT_SIGPENDING has it.
 const MAX_QUEUED: usize = 1024;
 
+/// Room for so many signals is kept once they have been taken.
+const KEPT: usize = 64;
+
 /// What a signal does if the application hasn't said otherwise (signal(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Default_ {
@@ -89,31 +93,53 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Pending {
     queue: VecDeque<Info>,
+    /// Those of which nothing more is known, since there was no room in the queue.
+    bare: u64,
 }
 
 impl Pending {
     /// The set of them.
     pub fn set(&self) -> u64 {
-        self.queue.iter().fold(0, |set, info| set | bit(info.signal))
+        self.queue.iter().fold(self.bare, |set, info| set | bit(info.signal))
     }
 
-    /// Adds one; EAGAIN: too many. Of a signal that isn't a real-time signal the first counts.
+    /// Adds one; EAGAIN: too many, or no kernel memory. Of a signal that isn't a real-time signal the first counts, and it
+    /// always has room (Linux: __send_signal_locked()).
     pub fn push(&mut self, info: Info) -> Result<(), Errno> {
-        if info.signal < number::FIRST_QUEUED && self.set() & bit(info.signal) != 0 {
+        let is_queued = info.signal >= number::FIRST_QUEUED;
+        if !is_queued && self.set() & bit(info.signal) != 0 {
             return Ok(());
         }
-        if self.queue.len() >= MAX_QUEUED {
+        if self.queue.len() < MAX_QUEUED && self.has_room() {
+            self.queue.push_back(info);
+        } else if is_queued {
             return Err(Errno::EAGAIN);
+        } else {
+            self.bare |= bit(info.signal);
         }
-        self.queue.push_back(info);
         Ok(())
+    }
+
+    /// Makes room for one more. The queues of all threads together may be as long as kernel memory.
+    fn has_room(&mut self) -> bool {
+        let len = self.queue.len();
+        len < self.queue.capacity() || (!is_scarce(4 * len * size_of::<Info>()) && self.queue.try_reserve(1).is_ok())
     }
 
     /// Takes one of a set: those of faults first, then the lowest number, then the oldest.
     pub fn take(&mut self, set: u64) -> Option<Info> {
         let signal = first_of(self.set() & set)?;
+        if self.bare & bit(signal) != 0 {
+            self.bare &= !bit(signal);
+            // As Linux has it then: from nobody (collect_signal()).
+            return Some(Info::user(signal, info::code::USER, 0, 0));
+        }
         let at = self.queue.iter().position(|i| i.signal == signal)?;
-        self.queue.remove(at)
+        let taken = self.queue.remove(at);
+        if self.queue.is_empty() && self.queue.capacity() > KEPT {
+            self.queue = VecDeque::new();
+        }
+        taken
     }
 
     /// The signal of this timer that is still pending.
@@ -123,6 +149,7 @@ impl Pending {
 
     /// Drops all of a signal.
     pub fn forget(&mut self, signal: u32) {
+        self.bare &= !bit(signal);
         self.queue.retain(|i| i.signal != signal);
     }
 }
@@ -334,11 +361,36 @@ pub fn forced_handler(thread: &Thread, signal: u32) -> Option<Action> {
 
 /// Sets which signals a thread blocks; returns which it did.
 pub fn set_blocked(task: &Arc<Task>, blocked: u64) -> u64 {
-    let old = task.blocked.swap(blocked & !UNBLOCKABLE, Ordering::SeqCst);
-    if has_due(task) {
+    let blocked = blocked & !UNBLOCKABLE;
+    let old = task.blocked.swap(blocked, Ordering::SeqCst);
+    let shared = task.process.signals.lock().pending.set();
+    if (shared | task.pending.lock().set()) & !blocked != 0 {
         task.notify();
     }
+    pass_on(task, shared & blocked & !old);
     old
+}
+
+/// A thread no longer takes signals of its process that it may have been told of: others are told (Linux:
+/// retarget_shared_pending()).
+fn pass_on(from: &Task, mut signals: u64) {
+    while signals != 0 {
+        let signal = signals & signals.wrapping_neg();
+        signals ^= signal;
+        let takes = |task: &Task| {
+            let wanted = !task.blocked.load(Ordering::SeqCst) | task.waits_for.load(Ordering::SeqCst);
+            task.serial() != from.serial() && wanted & signal != 0
+        };
+        if let Some(other) = from.process.find_thread(takes) {
+            other.notify();
+        }
+    }
+}
+
+/// As [`pass_on`], by a thread that its process doesn't know any more (Linux: exit_signals()).
+pub fn leave(task: &Task) {
+    let shared = task.process.signals.lock().pending.set();
+    pass_on(task, shared & !task.blocked.load(Ordering::SeqCst));
 }
 
 #[cfg(test)]
@@ -393,6 +445,27 @@ mod tests {
         assert_eq!(taken(), Some((11, 1)), "faults first");
         assert_eq!(taken(), Some((15, 1)), "one of a kind");
         assert_eq!((taken(), taken(), taken()), (Some((40, 1)), Some((40, 2)), None));
+    }
+
+    #[test]
+    fn without_kernel_memory_signals_are_refused_or_bare() {
+        let mut pending = Pending::default();
+        let scarcity = hermit_plat::scarcity::Scarcity::begin();
+        assert_eq!(pending.push(Info { signal: 40, ..Info::default() }), Err(Errno::EAGAIN));
+        assert_eq!(pending.push(Info { signal: 15, code: 7, ..Info::default() }), Ok(()));
+        drop(scarcity);
+        assert_eq!(pending.set(), bit(15));
+        pending.push(Info { signal: 40, ..Info::default() }).unwrap();
+        assert_eq!(pending.take(u64::MAX), Some(Info::user(15, info::code::USER, 0, 0)));
+        assert_eq!(pending.set(), bit(40));
+        for count in 1.. {
+            if pending.push(Info { signal: 41, ..Info::default() }) == Err(Errno::EAGAIN) {
+                assert_eq!(count, MAX_QUEUED);
+                break;
+            }
+        }
+        assert_eq!(pending.push(Info { signal: 10, ..Info::default() }), Ok(()), "there is always room for one of a kind");
+        assert_eq!((pending.set() & bit(10), pending.take(bit(10)).map(|i| i.signal)), (bit(10), Some(10)));
     }
 
     #[test]

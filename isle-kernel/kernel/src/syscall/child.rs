@@ -7,6 +7,7 @@ use crate::errno::{Errno, Fail};
 use crate::exec::{self, Command};
 use crate::family::{self, Found, Which};
 use crate::mem::access::element;
+use crate::mem::push;
 use crate::sched::{self, Woken};
 use crate::signal::{number::SIGCHLD, Info};
 use crate::thread::Thread;
@@ -121,10 +122,10 @@ fn strings(t: &Thread, array: u64, total: &mut usize) -> Result<Vec<Vec<u8>>, Er
             other => other,
         })?;
         *total += text.len() + 1 + 8;
-        if *total > MAX_STRINGS || crate::mem::is_scarce(2 * text.len()) {
+        if *total > MAX_STRINGS {
             return Err(Errno::E2BIG);
         }
-        all.push(text);
+        push(&mut all, text)?;
     }
 }
 

@@ -110,7 +110,7 @@ fn has_written(space: &Space, start: u64, end: u64) -> bool {
             let number = |at: u64| backing.first + (at - area.start) / PAGE_SIZE;
             let is_file = backing.shared && backing.object.source().is_some();
             let (low, high) = (number(area.start.max(start)), number(area.end.min(end)));
-            is_file && !backing.object.dirty(low, high).is_empty()
+            is_file && backing.object.next_dirty(low, high).is_some()
         })
     })
 }

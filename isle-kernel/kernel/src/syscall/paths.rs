@@ -197,8 +197,14 @@ fn of_process(t: &Thread, name: &[u8]) -> Option<Own> {
             }
         }
         (b"task", b"") => {
-            let threads = t.process.threads();
-            Some(directory(threads.iter().map(|task| (t.process.tid_of(task).to_string(), DT_DIR))))
+            let mut names = Vec::new();
+            t.process.for_each_thread(|task| {
+                // As many as there is room for.
+                if !crate::mem::is_scarce(names.len() * 64) {
+                    names.push((t.process.tid_of(task).to_string(), DT_DIR));
+                }
+            });
+            Some(directory(names.into_iter()))
         }
         (b"task", _) => {
             let (tid, below) = match rest.iter().position(|b| *b == b'/') {

@@ -45,9 +45,7 @@ pub fn rt_sigaction(t: &mut Thread, [signal, new, old, len, ..]: [u64; 6]) -> Ou
         let before = signals.set_action(signal, action)?;
         if action.is_some() && signals.fate(signal as u32) == Fate::Ignored {
             // What is ignored isn't pending either.
-            for task in t.process.threads() {
-                task.pending.lock().forget(signal as u32);
-            }
+            t.process.for_each_thread(|task| task.pending.lock().forget(signal as u32));
         }
         before
     };
@@ -127,7 +125,11 @@ pub fn rt_sigtimedwait(t: &mut Thread, [set, info, timeout, len, ..]: [u64; 6]) 
     };
     t.task.waits_for.store(set, Ordering::SeqCst);
     let woken = sched::wait(&t.task, deadline, &|| signal::pending(&t.task) & set != 0);
-    t.task.waits_for.store(0, Ordering::SeqCst);
+    {
+        // Who has chosen this thread has left its signal by then: it is taken, or the next one is for others.
+        let _signals = t.process.signals.lock();
+        t.task.waits_for.store(0, Ordering::SeqCst);
+    }
     match signal::take(&t.task, set) {
         Some(taken) => {
             if info != 0 {

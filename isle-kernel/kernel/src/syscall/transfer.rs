@@ -86,7 +86,8 @@ fn buffers(t: &mut Thread, list: u64, count: u64) -> Result<Vec<Buffer>, Errno> 
     if count > MAX_BUFFERS {
         return Err(Errno::EINVAL);
     }
-    let mut all = Vec::new();
+    // It stays while the call waits.
+    let mut all = crate::mem::buffer(count as usize)?;
     for index in 0..count {
         let [address, len] = t.memory().read_words(element(list, index, 16)?)?;
         if len > i64::MAX as u64 {

@@ -51,7 +51,7 @@ impl Table {
     /// Gives the memory back. The caller has removed it from its parent and doesn't use it any more.
     pub fn free(self) {
         // SAFETY: comes from `new` with the same layout; within this module's parent each table is freed once, when its
-        // only entry or owner goes.
+        // only entry goes, and a root by the `Root` that owns it.
         unsafe { dealloc(to_virt(self.0), LAYOUT) }
     }
 
