@@ -328,7 +328,7 @@ mod tests {
         let fd = files.open(file(17, &closing), 0, false).unwrap();
         assert!(files.replace(fd, 1, false).unwrap().is_some());
         assert_eq!((closing.take(), closing.any()), (Some(1), false), "the old 1 goes");
-        let elsewhere = files.clone();
+        let elsewhere = files.try_clone().unwrap();
         drop((files.close(fd).unwrap(), files.close(1).unwrap()));
         assert!(!closing.any(), "a child has it still");
         drop(elsewhere);

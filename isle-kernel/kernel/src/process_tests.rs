@@ -153,6 +153,8 @@ impl Script {
                 0
             }
             nr::__NR_dup => 78,
+            // F_GETFL: O_RDWR.
+            nr::__NR_fcntl => 2,
             nr::__NR_pwrite64 => {
                 let (bytes, at) = (gather(request), arg(3) as usize);
                 self.program[at..at + bytes.len()].copy_from_slice(&bytes);
