@@ -376,6 +376,34 @@ pub fn write_back(t: &Thread, start: u64, end: u64, post: &dyn Fn(&Call) -> Resu
     Ok(())
 }
 
+/// A file has been made shorter by one of the proxy's descriptors: what processes have mapped of what is gone is gone for them too.
+pub fn cut(t: &Thread, fd: i32) -> Result<(), Fail> {
+    if t.process.objects.is_empty() {
+        return Ok(());
+    }
+    let stat = stat(t, fd)?;
+    let Some(object) = t.process.objects.get(stat.key) else { return Ok(()) };
+    let pages = stat.len.div_ceil(PAGE_SIZE);
+    for process in t.process.family.members() {
+        let mut space = process.space.lock();
+        let mut at = 0;
+        // Not a list of them: there may be many.
+        loop {
+            let next = space.areas.overlapping(at, hermit_plat::user::END).next();
+            let Some(area) = next else { break };
+            at = area.end;
+            let Some(backing) = area.backing.as_ref().filter(|b| Arc::ptr_eq(&b.object, &object)) else { continue };
+            let gone = area.start.saturating_add(pages.saturating_sub(backing.first).saturating_mul(PAGE_SIZE));
+            if gone < area.end {
+                // Without memory for page tables a part of a large page stays.
+                space.discard(gone.max(area.start), area.end).ok();
+            }
+        }
+    }
+    object.set_len(stat.len);
+    Ok(())
+}
+
 /// Writes back all that a process has mapped; errors are nobody's.
 pub fn write_back_all(t: &Thread, post: &dyn Fn(&Call) -> Result<i64, Fail>) {
     write_back(t, 0, hermit_plat::user::END, post).ok();

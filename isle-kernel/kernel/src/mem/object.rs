@@ -71,6 +71,12 @@ impl Pages {
         is_free
     }
 
+    /// Takes out what begins at or behind a page, one frame at a time.
+    pub fn cut(&mut self, from: u64) -> Option<Held> {
+        let (&first, _) = self.0.range(from..).next_back()?;
+        self.0.remove(&first)
+    }
+
     /// Says that the file doesn't have yet what is in the frame of a page.
     pub fn set_dirty(&mut self, index: u64) {
         if let Some((_, held)) = self.0.range_mut(..=index).next_back() {
@@ -139,6 +145,17 @@ impl Object {
         self.file.as_ref().map_or(u64::MAX, |file| file.len.load(Ordering::Relaxed).div_ceil(PAGE_SIZE))
     }
 
+    /// The file has another length: gives up what lies behind it. No page table may show that any more.
+    pub fn set_len(&self, len: u64) {
+        let Some(file) = &self.file else { return };
+        file.len.store(len, Ordering::Relaxed);
+        loop {
+            let held = self.pages.lock().cut(len.div_ceil(PAGE_SIZE));
+            let Some(held) = held else { return };
+            self.frames.lock().give(held.offset, held.size);
+        }
+    }
+
     /// Which pages there are. The lock comes after that of a space and before that of the frames.
     pub fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock()
@@ -181,6 +198,11 @@ impl Objects {
         }
         source.len.store(len, Ordering::Relaxed);
         Some(object)
+    }
+
+    /// True if nothing has been mapped.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
     }
 
     /// The object of a file, if there is one.

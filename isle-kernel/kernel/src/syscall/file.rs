@@ -5,6 +5,7 @@
 use super::{nr, transfer, Outcome};
 use crate::errno::Errno;
 use crate::fd::Kind;
+use crate::mapped;
 use crate::thread::Thread;
 
 /// vmsplice(2): pages can't be given away to Linux, so they are copied, which the call allows itself as well.
@@ -28,6 +29,16 @@ pub fn vmsplice(t: &mut Thread, a: [u64; 6]) -> Outcome {
         nr::O_WRONLY => transfer::writev(t, a, None),
         _ => transfer::readv(t, a, None),
     }
+}
+
+/// ftruncate(2): also for what is mapped of the file.
+pub fn ftruncate(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let file = t.files().get(a[0])?.clone();
+    t.forward(nr::__NR_ftruncate, a)?;
+    if let Some(fd) = file.remote_fd() {
+        mapped::cut(t, fd)?;
+    }
+    Ok(0)
 }
 
 /// Advice about what the isle keeps is heard, and that is all.

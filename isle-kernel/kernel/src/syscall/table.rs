@@ -156,7 +156,7 @@ const DESCRIPTORS: &[(u32, Entry)] = &[
     (nr::__NR_fallocate, Forward),
     (nr::__NR_fadvise64, Linux(file::fadvise64)),
     (nr::__NR_readahead, Forward),
-    (nr::__NR_ftruncate, Forward),
+    (nr::__NR_ftruncate, Linux(file::ftruncate)),
     (nr::__NR_fsync, Forward),
     (nr::__NR_fdatasync, Forward),
     (nr::__NR_syncfs, Forward),
