@@ -37,7 +37,7 @@ build/make-status.so: ci/make-status.c build/packages.mk
 endif
 
 ##@ For users
-.PHONY: run exec qemu test bench soak check clean help build
+.PHONY: run exec qemu test bench soak fuzz check clean help build
 
 run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM ROOT TIMEOUT
 	@$(call with_status,$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables))
@@ -51,22 +51,26 @@ qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 
 ##@ For developers
 test: build build-debug ## Run every test; the last line is the count
-	@$(vm) test --crate isle-kernel/abi --crate isle-kernel/plat --crate isle-kernel/vdso --crate isle-kernel/kernel \
-		--crate rust-module/host-tests --crate proxy --crate ci/vm --crate ci/bench $(tests)
+	@$(vm) test --crate isle-kernel/abi --crate isle-kernel/abi/model --crate isle-kernel/plat --crate isle-kernel/vdso --crate isle-kernel/kernel \
+		--crate rust-module/host-tests --crate proxy --crate ci/vm --crate ci/bench --crate ci/fuzz $(tests)
 
 bench: build ## Compare Linux and an isle: target/bench/report.html. METHODS RUNS NOISE
 	@ci/bench.sh
 
-soak: build ## Tests that take long: machines of all shapes, an hour of clocks, wild calls, larger programs (3 h)
+soak: build ## Tests that take long: machines of all shapes, an hour of clocks, wild calls, larger programs, fuzzers (3 h)
 	@ci/deps.sh ci/packages-soak
 	@$(vm) test $$(ci/soak.sh)
+	@ci/fuzz.sh
+
+fuzz: ## Fuzz all that parses what another side has written: SECONDS each (default 600)
+	@ci/fuzz.sh $(SECONDS)
 
 check: ## Formatting and clippy, warnings denied
 	@ci/check.sh
 
 clean: ## Remove what was built here (the kernel stays in its cache)
 	rm -rf build target
-	for dir in isle-kernel proxy ci/vm ci/bench rust-module/host-tests isle-kernel/abi; do rm -rf $$dir/target; done
+	for dir in isle-kernel proxy ci/vm ci/bench ci/fuzz rust-module/host-tests isle-kernel/abi isle-kernel/abi/model; do rm -rf $$dir/target; done
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \

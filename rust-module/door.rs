@@ -6,6 +6,7 @@ use crate::abi::channel::CHANNEL_SIZE;
 use crate::abi::door::{self, Attachment, StartIsle, Status, APP_MEMORY_OFFSET, CPULIST_LEN};
 use crate::isle::{Isle, Isles, Running};
 use crate::kapi::chardev::{self, AddressSpace, Fault, Registration, POLLHUP, POLLIN};
+use crate::kapi::time;
 use crate::kapi::wait::PollTable;
 use core::sync::atomic::Ordering;
 use kernel::fmt;
@@ -118,6 +119,7 @@ impl Session {
                     slot: slot as u32,
                     channel_len: CHANNEL_SIZE as u64,
                     app_memory_len: app_memory_len(running),
+                    tsc_khz: time::tsc_khz().into(),
                 })
             })?
         };
@@ -228,6 +230,18 @@ impl chardev::Session for Session {
                 Ok(())
             }
         })
+    }
+
+    fn large_fault(&self, fault: &Fault) -> u32 {
+        let Some(start) = fault.large_offset().and_then(|o| o.checked_sub(APP_MEMORY_OFFSET)) else {
+            return fault.fall_back();
+        };
+        // As in `fault`. All of the page is in one range: these consist of large pages.
+        let inserted = self.with_running(|running, _| {
+            let address = app_memory_at(running, start).ok_or(EFAULT)?;
+            Ok(fault.insert_large(address))
+        });
+        inserted.unwrap_or_else(|_| fault.fall_back())
     }
 
     fn fault(&self, fault: &Fault) -> u32 {

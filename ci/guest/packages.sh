@@ -17,6 +17,9 @@ input=/dev/null limit=60 status=0 mask=
 # files: what is in the directory in which a program starts. Tests have their own.
 files() { :; }
 
+# afterwards: what a test makes of the files that the program left: it removes some, and prints of them what is to be compared.
+afterwards() { :; }
+
 # begin MEMORY: how much the isle is to have.
 begin() {
 	[ "$runner" = proxy ] || return 0
@@ -42,13 +45,14 @@ once() {
 	(cd $work && files) >/dev/null || echo "# the files could not be made"
 	(cd $work && exec timeout -k 5 "$limit" "$@") >$out/"$system".stdout 2>$out/"$system".stderr <$input
 	echo $? >$out/"$system".status
-	mv $work $out/"$system".files
-	(cd $out/"$system".files && find . \( -type d -printf '%P/ %m\n' \) -o -printf '%P %y %m %s %l\n' | sort) >$out/"$system".list
 	if [ -n "$mask" ]; then
 		for stream in stdout stderr; do
 			sed -E -i "$mask" $out/"$system".$stream
 		done
 	fi
+	(cd $work && afterwards) >>$out/"$system".stdout 2>&1
+	mv $work $out/"$system".files
+	(cd $out/"$system".files && find . \( -type d -printf '%P/ %m\n' \) -o -printf '%P %y %m %s %l\n' | sort) >$out/"$system".list
 }
 
 # differs KIND: tells how, if what is compared differs.

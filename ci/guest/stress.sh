@@ -22,7 +22,7 @@ stressors() {
 		timer 500
 		hdd 200 --hdd-bytes 4M
 		seek 300 --seek-size 4M
-		copy-file 40 --copy-file-bytes 4M
+		filename 4
 		pipe 2000
 	END
 	mask=

@@ -6,17 +6,17 @@
 
 mkdir -p /tmp/template
 cd /tmp/template
-# Some hundred files of all kinds, 4 MB.
-cp -a /usr/share/perl/5*/unicore/lib tree 2>/dev/null || cp -a /usr/share/common-licenses tree
+# Some hundred small files, and a large one.
+cp -a /usr/include/x86_64-linux-gnu/bits tree
 cp /usr/lib/x86_64-linux-gnu/libc.so.6 library
 ln -s tree/nothing tree/link
-find tree | sort >names
+seq 1 20000 >numbers
+find . -depth -exec touch -h -d @1700000000 {} +
 tar -cf tree.tar --sort=name tree
 gzip -n -k library
 xz -k -T1 library
 zstd -q -k library
-seq 1 20000 >numbers
-find . -depth -exec touch -h -d @1700000000 {} +
+touch -d @1700000000 ./*.* .
 cd /
 files() { cp -a /tmp/template/. .; }
 
@@ -66,7 +66,7 @@ table <<'END'
 /usr/bin/openssl enc -aes-256-cbc -pbkdf2 -nosalt -k secret -in library -out encrypted
 /usr/bin/openssl enc -chacha20 -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff -iv 00000000000000000000000000000001 -in numbers
 /usr/bin/openssl enc -base64 -in numbers
-/usr/bin/openssl prime -generate -bits 16 -checks 0 -help
+/usr/bin/openssl prime 65537 65539
 /usr/bin/openssl version
 END
 

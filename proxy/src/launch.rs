@@ -190,10 +190,11 @@ pub fn explain_loss(isle: u32, sysfs: &Sysfs) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spin::Spin;
 
     #[test]
     fn each_error_of_a_start_says_what_to_do() {
-        let settings = Settings { isle: 3, cpus: "2-3".into(), verbose: false };
+        let settings = Settings { isle: 3, cpus: "2-3".into(), verbose: false, spin: Spin::MAX };
         let sentence = |e: Errno| explain_start(&e.into(), &settings, "stopped").sentence;
         assert!(sentence(Errno::BUSY).contains("HERMIT_CPUS"));
         assert!(sentence(Errno::INVAL).starts_with("HERMIT_CPUS=2-3"));
@@ -219,6 +220,7 @@ mod tests {
             slot: 0,
             channel_len: CHANNEL_SIZE as u64,
             app_memory_len: 1,
+            tsc_khz: 1,
         };
         assert!(check(good).is_ok());
         assert!(check(Attachment { version: 0, ..good }).is_err());

@@ -7,9 +7,9 @@
 //! | `cli.rs`, `settings.rs` | the command line; `HERMIT_*` |
 //! | `program.rs`, `brand.rs` | is this file a program that an isle can run? the brand for binfmt_misc |
 //! | `door.rs`, `launch.rs` | `/dev/hermit/isleX`: opening it, starting the isle, attaching to it |
-//! | `serve.rs`, `pool.rs` | the loop that takes requests; threads for those that may block |
+//! | `serve.rs`, `watch.rs`, `worker.rs`, `spin.rs` | threads that watch the channel in turns and make calls; interrupting these |
 //! | `request.rs`, `descriptors.rs` | a request is copied once, then checked |
-//! | `perform.rs`, `startup.rs` | making the call that was asked for |
+//! | `perform.rs`, `transfer.rs`, `messages.rs`, `startup.rs` | making the call that was asked for |
 //! | `spawn.rs`, `rearrange.rs` | commands that the application runs on Linux, and their descriptors |
 //! | `signals.rs`, `ending.rs` | passing signals on, and how the application ended |
 //! | `shm.rs`, `sys.rs`, `sys/` | all `unsafe`: shared memory; system calls |
@@ -27,8 +27,8 @@ pub mod door;
 pub mod ending;
 pub mod failure;
 pub mod launch;
+pub mod messages;
 pub mod perform;
-pub mod pool;
 pub mod program;
 pub mod rearrange;
 pub mod request;
@@ -38,6 +38,10 @@ pub mod settings;
 pub mod shm;
 pub mod signals;
 pub mod spawn;
+pub mod spin;
 pub mod startup;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod transfer;
+pub mod watch;
+pub mod worker;

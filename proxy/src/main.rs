@@ -18,6 +18,7 @@ use hermit_proxy::serve::{Outcome, Server};
 use hermit_proxy::settings::Settings;
 use hermit_proxy::shm::{ChannelMap, Memory};
 use hermit_proxy::spawn::Children;
+use hermit_proxy::spin::Spin;
 use hermit_proxy::startup::{self, Identity};
 use hermit_proxy::{brand, signals, sys};
 use std::ffi::OsString;
@@ -103,8 +104,9 @@ fn run_on_isle(
     };
     let cannot_serve = |e| Failure::new(format!("can't serve the application: {e}"));
     let signals = sys::take_signals(&signals::forwarded()).map_err(cannot_serve)?;
-    device.run().map_err(|e| Failure::new(format!("isle {isle} can't run the application: {e}")))?;
-    let server = Server::new(device, channel, performer);
+    let spin = Spin::new(settings.spin, attachment.tsc_khz);
+    let server = Server::new(device, channel, performer, spin);
+    server.door().run().map_err(|e| Failure::new(format!("isle {isle} can't run the application: {e}")))?;
     let outcome = server.serve(&signals).map_err(cannot_serve);
     if settings.verbose && server.unannounced() > 0 {
         let late = server.unannounced();
@@ -117,7 +119,6 @@ fn run_on_isle(
 }
 
 fn start_block(program: &Program, argv: &[OsString]) -> Result<Vec<u8>, Failure> {
-    use rustix::process::{getegid, geteuid, getgid, getppid, getuid};
     let mut random = [0; 16];
     let got = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
     if got != Ok(random.len()) {
@@ -126,13 +127,8 @@ fn start_block(program: &Program, argv: &[OsString]) -> Result<Vec<u8>, Failure>
     let identity = Identity {
         exe_fd: u32::try_from(program.file.as_raw_fd()).unwrap_or(u32::MAX),
         exe_size: program.size,
-        pid: std::process::id(),
-        ppid: getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs()),
-        uid: getuid().as_raw(),
-        euid: geteuid().as_raw(),
-        gid: getgid().as_raw(),
-        egid: getegid().as_raw(),
         random,
+        ..Identity::take()
     };
     let env: Vec<_> = std::env::vars_os().collect();
     startup::block(&identity, argv, &env, program.path.as_os_str())

@@ -2,20 +2,23 @@
 
 //! Making the call that a request asks for.
 //!
-//! Data goes through a buffer of the proxy: some file systems can't do I/O on memory that isn't Linux's.
+//! The kernel gets buffers where they are, in application memory, if they lie there in one piece. Copied are paths, since the
+//! application could take away their NUL meanwhile, and what the proxy itself looks at.
 
 use crate::descriptors::{Descriptors, Kind};
 use crate::request::{self, Argument, Checked, Limits, Refusal, Scatter, Snapshot};
-use crate::shm::{Memory, OutOfRange};
+use crate::shm::{Bounce, Memory, OutOfRange, Region};
 use crate::spawn::Children;
 use crate::sys::{self, Value};
+use crate::transfer::number::{PREAD64, PWRITE64, READ, WRITE};
 use hermit_abi::offload::{self, Arg, special};
 use hermit_abi::spawn;
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Most bytes in one call to the kernel.
+/// Most bytes of a buffer that has to be copied.
 const CHUNK: u64 = 1 << 20;
 
 /// Most bytes that the serving thread itself reads from or writes to a file.
@@ -23,16 +26,11 @@ const QUICK_LEN: u64 = 64 << 10;
 
 /// Numbers of the calls that are treated specially here.
 mod number {
-    pub const READ: u32 = 0;
-    pub const WRITE: u32 = 1;
     pub const CLOSE: u32 = 3;
     pub const FSTAT: u32 = 5;
     pub const LSEEK: u32 = 8;
-    pub const PREAD64: u32 = 17;
-    pub const PWRITE64: u32 = 18;
     pub const DUP: u32 = 32;
     pub const GETCWD: u32 = 79;
-    pub const READLINK: u32 = 89;
     pub const READLINKAT: u32 = 267;
 }
 
@@ -48,20 +46,22 @@ pub struct Performer {
     pub children: Children,
 }
 
-fn error(errno: i32) -> i64 {
+pub fn error(errno: i32) -> i64 {
     i64::from(errno).wrapping_neg()
 }
 
-/// The proxy's memory for one argument.
-enum Owned {
+/// One argument: the proxy's memory for it, or where it is.
+enum Owned<'a> {
     Scalar(u64),
     Null,
     Path(CString),
     In(Vec<u8>),
     Out(Vec<u8>),
+    InOut(Vec<u8>),
+    InPlace(Region<'a>),
 }
 
-impl Owned {
+impl Owned<'_> {
     fn value(&mut self) -> Value<'_> {
         match self {
             Self::Scalar(scalar) => Value::Scalar(*scalar),
@@ -69,6 +69,8 @@ impl Owned {
             Self::Path(path) => Value::Path(path),
             Self::In(bytes) => Value::In(bytes),
             Self::Out(bytes) => Value::Out(bytes),
+            Self::InOut(bytes) => Value::InOut(bytes),
+            Self::InPlace(region) => Value::InPlace(*region),
         }
     }
 }
@@ -90,20 +92,23 @@ impl Performer {
         match checked.call.number {
             special::STARTUP | number::FSTAT | number::LSEEK | number::DUP | number::GETCWD => true,
             number::CLOSE => is_local(),
-            number::READ | number::WRITE | number::PREAD64 | number::PWRITE64 => {
+            READ | WRITE | PREAD64 | PWRITE64 => {
                 let len = buffer(checked, 1).map_or(0, |s| s.len);
                 is_local() && (len <= QUICK_LEN || checked.fd() == self.exe_fd)
             }
-            offload::IOCTL | offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL => true,
             special::SIGNAL_CHILD => true,
+            // Neither of these waits: TCGETS, TIOCGWINSZ, FIONREAD; commands other than F_SETLKW and F_OFD_SETLKW.
+            offload::IOCTL => matches!(checked.scalar(1), 0x5401 | 0x5413 | 0x541b),
+            offload::FCNTL => !matches!(checked.scalar(1), 7 | 38),
+            offload::EVENTFD2 | offload::EPOLL_CREATE1 | offload::EPOLL_CTL => true,
             // It only looks.
             offload::EPOLL_WAIT => checked.scalar(3) == 0,
             _ => false,
         }
     }
 
-    /// Makes the call. `spare` is memory to use again.
-    pub fn perform(&self, checked: &Checked, spare: &mut Vec<u8>) -> i64 {
+    /// Makes the call. `bounce` is memory to use again.
+    pub fn perform(&self, checked: &Checked, bounce: &mut Bounce) -> i64 {
         match checked.call.number {
             special::STARTUP => self.startup(checked),
             special::SPAWN => self.spawn(checked).map_or_else(error, i64::from),
@@ -112,14 +117,12 @@ impl Performer {
                 let signal = request::descriptor(checked.scalar(1));
                 self.children.signal(checked.fd(), signal).map_or_else(error, |()| 0)
             }
-            number::READ | number::WRITE | number::PREAD64 | number::PWRITE64 => {
-                self.transfer(checked, spare)
-            }
+            READ | WRITE | PREAD64 | PWRITE64 => self.transfer(checked, bounce),
+            special::SENDMSG => self.send_message(checked),
+            special::RECVMSG => self.receive_message(checked),
             // Afterwards the number may be another file's.
             number::CLOSE if !self.descriptors.remove(checked.fd()) => error(libc::EBADF),
-            number::READLINK | number::READLINKAT => {
-                self.own_link(checked).unwrap_or_else(|| self.simple(checked))
-            }
+            number::READLINKAT => self.own_link(checked).unwrap_or_else(|| self.simple(checked)),
             _ => self.simple(checked),
         }
     }
@@ -153,65 +156,65 @@ impl Performer {
         if !is_own_exe(&self.path(path).ok()?) {
             return None;
         }
-        let out = buffer(checked, 1).or_else(|| buffer(checked, 2)).filter(|out| out.len > 0)?;
+        let out = buffer(checked, 2).filter(|out| out.len > 0)?;
         let target = self.exe_path.as_os_str().as_bytes();
         let len = usize::try_from(out.len).map_or(target.len(), |len| len.min(target.len()));
         let target = target.get(..len)?;
         Some(self.put(out, 0, target).map_or(error(libc::EFAULT), |()| length(target)))
     }
 
-    fn transfer(&self, checked: &Checked, spare: &mut Vec<u8>) -> i64 {
-        let number = checked.call.number;
-        let reads = matches!(number, number::READ | number::PREAD64);
-        let Some(scatter) = buffer(checked, 1) else { return self.simple(checked) };
-        let kind = self.descriptors.kind(checked.fd()).unwrap_or(Kind::Regular);
-        // A second read could wait for what never comes; a write is expected to be complete.
-        let goes_on = !reads || kind != Kind::Other;
-        let mut done: u64 = 0;
-        loop {
-            let want = scatter.len.saturating_sub(done).min(CHUNK);
-            spare.resize(usize::try_from(want).unwrap_or(0), 0);
-            if !reads && self.get(scatter, done, spare).is_err() {
-                return error(libc::EFAULT);
+    /// Any other call.
+    fn simple(&self, checked: &Checked) -> i64 {
+        // What the proxy reads must not change meanwhile.
+        let is_looked_at = checked.call.number == offload::PIPE2;
+        if is_looked_at {
+            return self.simple_by(checked, |argument| self.own(argument));
+        }
+        let has_region = Cell::new(false);
+        let result = self.simple_by(checked, |argument| match self.region(argument) {
+            Some(region) => {
+                has_region.set(true);
+                Ok(Owned::InPlace(region))
             }
-            let data = if reads { Value::Out(spare) } else { Value::In(spare) };
-            let position = match number {
-                number::PREAD64 | number::PWRITE64 => checked.scalar(3).wrapping_add(done),
-                _ => 0,
-            };
-            let [fd, position] = [checked.scalar(0), position].map(Value::Scalar);
-            let mut values = [fd, data, Value::Scalar(want), position, Value::Scalar(0), Value::Scalar(0)];
-            let result = sys::forward(number, &mut values);
-            let Ok(moved) = u64::try_from(result) else {
-                return if done == 0 { result } else { total(done) };
-            };
-            let moved = moved.min(want);
-            if reads {
-                let read = usize::try_from(moved).ok().and_then(|n| spare.get(..n)).unwrap_or_default();
-                if self.put(scatter, done, read).is_err() {
-                    return error(libc::EFAULT);
-                }
-            }
-            done = done.saturating_add(moved);
-            if moved < want || done >= scatter.len || !goes_on {
-                return total(done);
-            }
+            None => self.own(argument),
+        });
+        // It may be one that can't work on memory that isn't Linux's.
+        match has_region.get() && result == error(libc::EFAULT) {
+            true => self.simple_by(checked, |argument| self.own(argument)),
+            false => result,
         }
     }
 
-    /// Any other call: all buffers are short, or may be made so.
-    fn simple(&self, checked: &Checked) -> i64 {
+    /// A buffer in one piece.
+    fn region(&self, argument: &Argument) -> Option<Region<'_>> {
+        match argument {
+            Argument::In(scatter) | Argument::Out(scatter) => match scatter.parts[..] {
+                [(at, len)] => self.memory.region(at, len).ok(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn simple_by<'a>(&'a self, checked: &Checked, own: impl Fn(&Argument) -> Result<Owned<'a>, i32>) -> i64 {
         let mut owned = [const { Owned::Null }; 6];
         for (place, argument) in owned.iter_mut().zip(&checked.arguments) {
-            *place = match self.own(argument) {
+            *place = match own(argument) {
                 Ok(owned) => owned,
                 Err(errno) => return error(errno),
             };
         }
+        let polled = match (checked.call.number, &mut owned[0]) {
+            (offload::PPOLL, Owned::InOut(list)) => self.hide_foreign(list),
+            _ => Vec::new(),
+        };
         let mut values = owned.each_mut().map(Owned::value);
-        let result = sys::forward(checked.call.number, &mut values);
+        let mut result = sys::forward(checked.call.number, &mut values);
         if result < 0 {
             return result;
+        }
+        if let Owned::InOut(list) = &mut owned[0] {
+            result = result.saturating_add(show_foreign(list, &polled));
         }
         if checked.call.makes_fd {
             let fd = i32::try_from(result).unwrap_or(-1);
@@ -222,14 +225,22 @@ impl Performer {
             }
             sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
         }
-        if let (offload::PIPE2, Owned::Out(ends)) = (checked.call.number, &owned[0]) {
+        let ends = match (checked.call.number, &owned[0], &owned[3]) {
+            (offload::PIPE2, Owned::Out(ends), _) | (offload::SOCKETPAIR, _, Owned::Out(ends)) => Some(ends),
+            _ => None,
+        };
+        if let Some(ends) = ends {
             for end in ends.chunks_exact(4) {
                 let fd = end.first_chunk().map_or(-1, |bytes| i32::from_ne_bytes(*bytes));
                 sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
             }
         }
         for ((owned, argument), kind) in owned.iter().zip(&checked.arguments).zip(checked.call.args) {
-            if let (Owned::Out(bytes), Argument::Out(scatter)) = (owned, argument) {
+            if let (Owned::InOut(bytes), Argument::InOut(scatter)) = (owned, argument) {
+                if self.put(scatter, 0, bytes).is_err() {
+                    return error(libc::EFAULT);
+                }
+            } else if let (Owned::Out(bytes), Argument::Out(scatter)) = (owned, argument) {
                 let written = match kind {
                     Arg::Out(_) => usize::try_from(result).ok().and_then(|n| bytes.get(..n)),
                     Arg::OutArray(_, size) => usize::try_from(result)
@@ -246,7 +257,7 @@ impl Performer {
         result
     }
 
-    fn own(&self, argument: &Argument) -> Result<Owned, i32> {
+    fn own(&self, argument: &Argument) -> Result<Owned<'static>, i32> {
         let zeroes = |s: &Scatter| vec![0; usize::try_from(s.len.min(CHUNK)).unwrap_or(0)];
         Ok(match argument {
             Argument::Scalar(value) => Owned::Scalar(*value),
@@ -260,13 +271,33 @@ impl Performer {
                     Owned::Path(path)
                 }
             }
+            Argument::Text(scatter) => Owned::Path(self.path(scatter)?),
             Argument::In(scatter) => {
                 let mut bytes = zeroes(scatter);
                 self.get(scatter, 0, &mut bytes).map_err(|OutOfRange| libc::EFAULT)?;
                 Owned::In(bytes)
             }
+            Argument::InOut(scatter) => {
+                let mut bytes = zeroes(scatter);
+                self.get(scatter, 0, &mut bytes).map_err(|OutOfRange| libc::EFAULT)?;
+                Owned::InOut(bytes)
+            }
             Argument::Out(scatter) => Owned::Out(zeroes(scatter)),
         })
+    }
+
+    /// Takes what isn't the application's out of a list for poll(2); returns where it was.
+    fn hide_foreign(&self, list: &mut [u8]) -> Vec<usize> {
+        let mut hidden = Vec::new();
+        for (at, entry) in list.chunks_exact_mut(usize::from(offload::POLLFD)).enumerate() {
+            let Some((fd, _)) = entry.split_first_chunk_mut() else { continue };
+            let number = i32::from_ne_bytes(*fd);
+            if number >= 0 && self.descriptors.kind(number).is_none() {
+                *fd = (-1i32).to_ne_bytes();
+                hidden.push(at);
+            }
+        }
+        hidden
     }
 
     /// A path, up to its first NUL: the application may have changed it since the isle kernel looked.
@@ -279,7 +310,7 @@ impl Performer {
     }
 
     /// Copies out of a buffer of the application, from `skip` on.
-    fn get(&self, scatter: &Scatter, skip: u64, mut bytes: &mut [u8]) -> Result<(), OutOfRange> {
+    pub fn get(&self, scatter: &Scatter, skip: u64, mut bytes: &mut [u8]) -> Result<(), OutOfRange> {
         for (at, len) in parts_after(scatter, skip) {
             let len = usize::try_from(len).map_or(bytes.len(), |len| len.min(bytes.len()));
             let (head, tail) = bytes.split_at_mut(len);
@@ -290,7 +321,7 @@ impl Performer {
     }
 
     /// Copies into a buffer of the application, from `skip` on.
-    fn put(&self, scatter: &Scatter, skip: u64, mut bytes: &[u8]) -> Result<(), OutOfRange> {
+    pub fn put(&self, scatter: &Scatter, skip: u64, mut bytes: &[u8]) -> Result<(), OutOfRange> {
         for (at, len) in parts_after(scatter, skip) {
             let len = usize::try_from(len).map_or(bytes.len(), |len| len.min(bytes.len()));
             let (head, tail) = bytes.split_at(len);
@@ -301,15 +332,23 @@ impl Performer {
     }
 }
 
+/// Says of what [`Performer::hide_foreign`] has hidden that it is no descriptor; returns how much that is.
+fn show_foreign(list: &mut [u8], hidden: &[usize]) -> i64 {
+    const POLLNVAL: [u8; 2] = 0x20u16.to_ne_bytes();
+    for at in hidden {
+        let entry = list.chunks_exact_mut(usize::from(offload::POLLFD)).nth(*at);
+        if let Some(events) = entry.and_then(|e| e.get_mut(6..8)) {
+            events.copy_from_slice(&POLLNVAL);
+        }
+    }
+    i64::try_from(hidden.len()).unwrap_or(0)
+}
+
 fn length(bytes: &[u8]) -> i64 {
     i64::try_from(bytes.len()).unwrap_or(i64::MAX)
 }
 
-fn total(done: u64) -> i64 {
-    i64::try_from(done).unwrap_or(i64::MAX)
-}
-
-fn buffer(checked: &Checked, i: usize) -> Option<&Scatter> {
+pub fn buffer(checked: &Checked, i: usize) -> Option<&Scatter> {
     match checked.arguments.get(i) {
         Some(Argument::In(scatter) | Argument::Out(scatter)) => Some(scatter),
         _ => None,

@@ -57,7 +57,7 @@ impl World {
             }
         }
         match self.performer.check(&snapshot) {
-            Ok(checked) => self.performer.perform(&checked, &mut Vec::new()),
+            Ok(checked) => self.performer.perform(&checked, &mut Bounce::default()),
             Err(Refusal::Errno(errno)) => error(errno),
             Err(Refusal::Malformed(why)) => panic!("{why}"),
         }
@@ -133,11 +133,12 @@ fn files_from_open_to_close() {
         let path = format!("{}{what}\0", dir.display());
         [world.put(at, path.as_bytes())]
     };
-    assert_eq!(world.call(83, &[0, 0o700], &[(0, &name("", 0))]), 0, "mkdir");
+    let cwd = libc::AT_FDCWD as u64;
+    assert_eq!(world.call(258, &[cwd, 0, 0o700], &[(1, &name("", 0))]), 0, "mkdirat");
     let flags = (libc::O_RDWR | libc::O_CREAT | libc::O_EXCL) as u64;
-    let fd = world.call(2, &[0, flags, 0o600], &[(0, &name("/a", 0))]);
+    let fd = world.call(257, &[cwd, 0, flags, 0o600], &[(1, &name("/a", 0))]);
     assert!(fd > 2);
-    let again = world.call(257, &[libc::AT_FDCWD as u64, 0, flags, 0o600], &[(1, &name("/a", 0))]);
+    let again = world.call(257, &[cwd, 0, flags, 0o600], &[(1, &name("/a", 0))]);
     assert_eq!(again, error(libc::EEXIST));
     let fd = fd as u64;
     assert_eq!(world.call(5, &[fd], &[(1, &[(1000, 144)])]), 0, "fstat");
@@ -147,12 +148,13 @@ fn files_from_open_to_close() {
     assert_eq!(world.call(3, &[copy as u64], &[]), 0);
     assert_eq!(world.call(3, &[fd], &[]), 0);
     assert_eq!(world.call(3, &[fd], &[]), error(libc::EBADF));
-    let renamed = world.call(82, &[], &[(0, &name("/a", 0)), (1, &name("/b", 500))]);
+    let renamed = world.call(316, &[cwd, 0, cwd, 0, 0], &[(1, &name("/a", 0)), (3, &name("/b", 500))]);
     assert_eq!(renamed, 0);
-    assert_eq!(world.call(87, &[], &[(0, &name("/a", 0))]), error(libc::ENOENT), "unlink");
-    assert_eq!(world.call(87, &[], &[(0, &name("/b", 0))]), 0);
-    assert_eq!(world.call(84, &[], &[(0, &name("", 0))]), 0, "rmdir");
-    assert_eq!(world.call(21, &[0, 0], &[(0, &name("", 0))]), error(libc::ENOENT), "access");
+    assert_eq!(world.call(263, &[cwd, 0, 0], &[(1, &name("/a", 0))]), error(libc::ENOENT), "unlinkat");
+    assert_eq!(world.call(263, &[cwd, 0, 0], &[(1, &name("/b", 0))]), 0);
+    let rmdir = libc::AT_REMOVEDIR as u64;
+    assert_eq!(world.call(263, &[cwd, 0, rmdir], &[(1, &name("", 0))]), 0, "rmdir");
+    assert_eq!(world.call(269, &[cwd, 0, 0], &[(1, &name("", 0))]), error(libc::ENOENT), "faccessat");
 }
 
 #[test]
@@ -180,16 +182,16 @@ fn the_program_may_be_read_but_not_changed() {
 fn its_own_program_is_not_the_proxy() {
     let world = World::new();
     let path = [world.put(0, b"/proc/self/exe\0")];
-    assert_eq!(world.call(89, &[0, 0, 100], &[(0, &path), (1, &[(100, 100)])]), 8);
-    assert_eq!(world.get(100, 9), b"/opt/app\0");
-    assert_eq!(world.call(89, &[0, 0, 3], &[(0, &path), (1, &[(200, 3)])]), 3);
     let at = libc::AT_FDCWD as u64;
+    assert_eq!(world.call(267, &[at, 0, 0, 100], &[(1, &path), (2, &[(100, 100)])]), 8);
+    assert_eq!(world.get(100, 9), b"/opt/app\0");
+    assert_eq!(world.call(267, &[at, 0, 0, 3], &[(1, &path), (2, &[(200, 3)])]), 3);
     assert_eq!(world.call(267, &[at, 0, 0, 100], &[(1, &path), (2, &[(300, 100)])]), 8);
     assert_eq!(world.get(300, 8), b"/opt/app");
-    assert_eq!(world.call(2, &[0, 0, 0], &[(0, &path)]), error(libc::ENOENT), "open");
+    assert_eq!(world.call(257, &[at, 0, 0, 0], &[(1, &path)]), error(libc::ENOENT), "open");
     let other = [world.put(0, b"/proc/self/cwd\0")];
     let cwd = std::env::current_dir().unwrap();
-    let len = world.call(89, &[0, 0, 4096], &[(0, &other), (1, &[(100, 4096)])]);
+    let len = world.call(267, &[at, 0, 0, 4096], &[(1, &other), (2, &[(100, 4096)])]);
     assert_eq!(world.get(100, len as usize), cwd.as_os_str().as_bytes());
 }
 
@@ -207,10 +209,11 @@ fn start_block_and_its_capacity() {
 fn paths_without_nul_and_null_pointers() {
     let world = World::new();
     let path = [world.put(0, b"/proc")];
-    assert_eq!(world.call(21, &[0, 0], &[(0, &path)]), error(libc::EFAULT));
-    assert_eq!(world.call(21, &[0, 0], &[]), error(libc::EFAULT));
+    let cwd = libc::AT_FDCWD as u64;
+    assert_eq!(world.call(269, &[cwd, 0, 0], &[(1, &path)]), error(libc::EFAULT));
+    assert_eq!(world.call(269, &[cwd, 0, 0], &[]), error(libc::EFAULT));
     let shortened = [world.put(0, b"/\0roc\0")];
-    assert_eq!(world.call(21, &[0, 0], &[(0, &shortened)]), 0);
+    assert_eq!(world.call(269, &[cwd, 0, 0], &[(1, &shortened)]), 0);
     assert_eq!(world.call(79, &[0, 2], &[(0, &[(0, 2)])]), error(libc::ERANGE), "getcwd");
 }
 
@@ -264,4 +267,58 @@ fn a_command_is_spawned_waited_for_and_signalled() {
     let (part, long) = (u64::from(MAX_LEN) / 4, u64::from(MAX_LEN) + 1);
     let parts = [(0, part), (0, part), (0, part), (0, part), (0, 1)];
     assert_eq!(world.call(special::SPAWN, &[0, long], &[(0, &parts)]), error(libc::E2BIG));
+}
+
+#[test]
+fn polls_see_the_applications_descriptors_only() {
+    let world = World::new();
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    world.owns(&reader);
+    let (mine, foreign) = (reader.as_raw_fd(), writer.as_raw_fd());
+    File::from(writer.try_clone().unwrap()).write_all(b"abc").unwrap();
+    let mut list = Vec::new();
+    for fd in [mine, foreign, -1] {
+        list.extend(fd.to_ne_bytes());
+        list.extend([libc::POLLIN as u8, 0, 0xff, 0xff]);
+    }
+    let parts = [world.put(0, &list)];
+    let now = [world.put(100, &[0; 16])];
+    assert_eq!(world.call(offload::PPOLL, &[0, 3], &[(0, &parts), (2, &now)]), 2);
+    let events: Vec<u8> = world.get(0, 24).chunks_exact(8).map(|entry| entry[6]).collect();
+    assert_eq!(events, [libc::POLLIN as u8, libc::POLLNVAL as u8, 0]);
+}
+
+#[test]
+fn messages_carry_the_applications_descriptors_only() {
+    let world = World::new();
+    let mut ends = [0; 8];
+    let parts = [(0, 8)];
+    assert_eq!(world.call(offload::SOCKETPAIR, &[1, 1, 0], &[(3, &parts)]), 0);
+    ends.copy_from_slice(&world.get(0, 8));
+    let [a, b] = [0, 4].map(|at| u64::from(u32::from_ne_bytes(ends[at..at + 4].try_into().unwrap())));
+    let send = |fd: i32| {
+        let mut envelope = vec![0; offload::ENVELOPE_LEN];
+        envelope[4..8].copy_from_slice(&24u32.to_ne_bytes());
+        let control = &mut envelope[offload::ENVELOPE_CONTROL..];
+        control[..8].copy_from_slice(&20u64.to_ne_bytes());
+        control[8..12].copy_from_slice(&libc::SOL_SOCKET.to_ne_bytes());
+        control[12..16].copy_from_slice(&libc::SCM_RIGHTS.to_ne_bytes());
+        control[16..20].copy_from_slice(&fd.to_ne_bytes());
+        let (data, envelope) = ([world.put(100, b"data")], [world.put(1000, &envelope)]);
+        let len = offload::ENVELOPE_LEN as u64;
+        world.call(special::SENDMSG, &[a, 0, 4, 0, 0, len], &[(1, &data), (4, &envelope)])
+    };
+    assert_eq!(send(world.exe.as_raw_fd()), error(libc::EBADF));
+    assert_eq!(send(0), 4);
+    let mut envelope = vec![0; offload::ENVELOPE_LEN];
+    envelope[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
+    let place = [world.put(1000, &envelope)];
+    let received =
+        world.call(special::RECVMSG, &[b, 0, 100, 0], &[(1, &[(200, 50), (300, 50)]), (4, &place)]);
+    assert_eq!((received, world.get(200, 4)), (4, b"data".to_vec()));
+    let got = world.get(1000, offload::ENVELOPE_LEN);
+    assert_eq!(got[4..8], 24u32.to_ne_bytes());
+    let fd = u32::from_ne_bytes(got[offload::ENVELOPE_CONTROL + 16..][..4].try_into().unwrap());
+    assert!(fd > 2 && world.call(3, &[fd.into()], &[]) == 0, "the application may close it");
+    assert_eq!((world.call(3, &[a], &[]), world.call(3, &[b], &[])), (0, 0));
 }

@@ -7,10 +7,14 @@
 use crate::descriptors::Descriptors;
 use hermit_abi::channel::{Request, SEGMENTS};
 use hermit_abi::offload::{self, Arg, Call};
+use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Longest path, with its NUL (PATH_MAX).
 pub const MAX_PATH: u64 = 4096;
+
+/// Longest buffer whose length is in memory: names and options of sockets are shorter.
+pub const MAX_SIZED: u64 = 1 << 16;
 
 /// What a request said when it was taken.
 #[derive(Clone, Debug)]
@@ -24,15 +28,21 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads each field once.
+    /// Reads each field once, and no more segments than there are said to be.
     pub fn of(request: &Request) -> Self {
+        let segment_count = request.segment_count.load(Relaxed);
+        let mut segments = [(0, 0); SEGMENTS];
+        let used = usize::try_from(segment_count).unwrap_or(SEGMENTS);
+        for (place, segment) in segments.iter_mut().zip(&request.segments).take(used) {
+            *place = (segment.offset.load(Relaxed), segment.len.load(Relaxed));
+        }
         Self {
             number: request.number.load(Relaxed),
-            segment_count: request.segment_count.load(Relaxed),
+            segment_count,
             tid: request.tid.load(Relaxed),
             args: request.args.each_ref().map(|a| a.load(Relaxed)),
             lens: request.lens.each_ref().map(|a| a.load(Relaxed)),
-            segments: request.segments.each_ref().map(|s| (s.offset.load(Relaxed), s.len.load(Relaxed))),
+            segments,
         }
     }
 }
@@ -40,7 +50,7 @@ impl Snapshot {
 /// A buffer: ranges of application memory, all in bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scatter {
-    pub parts: Vec<(u64, u64)>,
+    pub parts: SmallVec<[(u64, u64); 1]>,
     /// Length of all parts together.
     pub len: u64,
 }
@@ -52,8 +62,10 @@ pub enum Argument {
     Scalar(u64),
     Null,
     Path(Scatter),
+    Text(Scatter),
     In(Scatter),
     Out(Scatter),
+    InOut(Scatter),
 }
 
 /// A request that may be carried out.
@@ -155,9 +167,10 @@ fn argument(
             let value = if is_known { value } else { u64::MAX };
             Ok(Argument::Scalar(value))
         }
-        Arg::Path if len > MAX_PATH => Err(Refusal::Errno(libc::ENAMETOOLONG)),
-        Arg::Path if len == 0 => Err(Refusal::Malformed("a path without its NUL")),
+        Arg::Path | Arg::Text if len > MAX_PATH => Err(Refusal::Errno(libc::ENAMETOOLONG)),
+        Arg::Path | Arg::Text if len == 0 => Err(Refusal::Malformed("a string without its NUL")),
         Arg::Path => segments.take(len).map(Argument::Path),
+        Arg::Text => segments.take(len).map(Argument::Text),
         Arg::In(n) | Arg::Out(n) if len > counted(n) => {
             Err(Refusal::Malformed("more bytes than the call's argument says"))
         }
@@ -165,13 +178,19 @@ fn argument(
         Arg::OutArray(n, size) if len > counted(n).saturating_mul(size.into()) => {
             Err(Refusal::Malformed("more bytes than the call's argument says"))
         }
+        Arg::InOutArray(n, size) if len != counted(n).saturating_mul(size.into()) => {
+            Err(Refusal::Malformed("an array of another length"))
+        }
+        Arg::OutSized(_) if len > MAX_SIZED => Err(Refusal::Malformed("a buffer that is too long")),
         Arg::In(_) => segments.take(len).map(Argument::In),
-        Arg::Out(_) | Arg::OutArray(..) => segments.take(len).map(Argument::Out),
-        Arg::InStruct(size) | Arg::OutStruct(size) if len != u64::from(size) => {
+        Arg::Out(_) | Arg::OutArray(..) | Arg::OutSized(_) => segments.take(len).map(Argument::Out),
+        Arg::InStruct(size) | Arg::OutStruct(size) | Arg::InOutStruct(size) if len != u64::from(size) => {
             Err(Refusal::Malformed("a structure of another size"))
         }
+        Arg::Length if len != 4 => Err(Refusal::Malformed("a structure of another size")),
         Arg::InStruct(_) => segments.take(len).map(Argument::In),
         Arg::OutStruct(_) => segments.take(len).map(Argument::Out),
+        Arg::InOutArray(..) | Arg::InOutStruct(_) | Arg::Length => segments.take(len).map(Argument::InOut),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use smallvec::smallvec;
 
 const MEMORY: u64 = 1 << 20;
 const EXE: i32 = 900;
@@ -44,10 +45,10 @@ fn is_malformed(s: &Snapshot) -> bool {
 #[test]
 fn good_requests_pass() {
     let write = verdict(&snapshot(1, &[1, 1, 10], &[0, 10], &[(100, 4), (MEMORY - 6, 6)])).unwrap();
-    let parts = vec![(100, 4), (MEMORY - 6, 6)];
+    let parts = smallvec![(100, 4), (MEMORY - 6, 6)];
     assert_eq!(write.arguments[1], Argument::In(Scatter { parts, len: 10 }));
-    let rename = verdict(&snapshot(82, &[1, 1], &[5, 3], &[(0, 5), (50, 3)])).unwrap();
-    assert_eq!(rename.arguments[1], Argument::Path(Scatter { parts: vec![(50, 3)], len: 3 }));
+    let rename = verdict(&snapshot(316, &[0, 1, 0, 1], &[0, 5, 0, 3], &[(0, 5), (50, 3)])).unwrap();
+    assert_eq!(rename.arguments[3], Argument::Path(Scatter { parts: smallvec![(50, 3)], len: 3 }));
     let short = verdict(&snapshot(0, &[0, 1, 1 << 40], &[0, 9], &[(0, 9)])).unwrap();
     assert!(matches!(&short.arguments[1], Argument::Out(s) if s.len == 9));
     let null = verdict(&snapshot(0, &[0, 0, 7], &[], &[])).unwrap();
@@ -111,8 +112,11 @@ fn lengths_must_agree() {
         snapshot(0, &[0, 1, 8], &[8, 8], &[(0, 8), (9, 8)]), // a descriptor with bytes
         snapshot(0, &[0, 0, 8], &[0, 8], &[(0, 8)]), // NULL with bytes
         snapshot(5, &[0, 1], &[0, 143], &[(0, 143)]), // not a struct stat
-        snapshot(80, &[1], &[0], &[]),               // a path of no bytes
-        snapshot(82, &[1, 1], &[3, 3], &[(0, 4), (4, 2)]), // a segment across arguments
+        snapshot(137, &[1, 1], &[0, 120], &[(0, 120)]), // a path of no bytes
+        snapshot(188, &[1, 1], &[3, 3], &[(0, 4), (4, 2)]), // a segment across arguments
+        snapshot(271, &[1, 2, 0], &[8], &[(0, 8)]),  // more descriptors than there are
+        snapshot(51, &[0, 1, 1], &[0, 9, 8], &[(0, 9), (10, 8)]), // not a socklen_t
+        snapshot(51, &[0, 1, 1], &[0, MEMORY, 4], &[(0, MEMORY), (0, 4)]), // a name that is too long
     ];
     for s in bad {
         assert!(is_malformed(&s), "{s:?}");
@@ -120,7 +124,7 @@ fn lengths_must_agree() {
     let mut s = snapshot(0, &[0, 1, 8], &[0, 8], &[(0, 8)]);
     s.segment_count = SEGMENTS as u32 + 1;
     assert!(is_malformed(&s));
-    assert_eq!(errno(&snapshot(80, &[1], &[4097], &[(0, 4097)])), libc::ENAMETOOLONG);
+    assert_eq!(errno(&snapshot(76, &[1], &[4097], &[(0, 4097)])), libc::ENAMETOOLONG);
     assert_eq!(errno(&snapshot(1, &[1, 1, 5], &[], &[])), libc::EFAULT);
 }
 

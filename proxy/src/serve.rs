@@ -1,30 +1,36 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Serving an application from its first call to its end.
+//!
+//! One thread at a time watches the channel: it looks for a moment, then sleeps until the doorbell rings. A call that can't
+//! wait is made by that thread at once. Before one that may wait, the watch goes to a thread that is idle, or to a new one, and
+//! the call is made by who found it: so there are as many threads as calls that wait, and one more, and no answer has to
+//! wait for a thread to wake up.
 
 use crate::door::Door;
 use crate::failure::say;
 use crate::perform::Performer;
-use crate::pool::Pool;
 use crate::request::{Checked, Refusal, Snapshot};
-use crate::shm::ChannelMap;
-use crate::signals::{Action, Policy};
+use crate::shm::{Bounce, ChannelMap};
+use crate::spin::Spin;
 use crate::sys;
-use hermit_abi::channel::{REQUESTS, Request, state};
+use crate::watch::{self, Watch, Woken};
+use crate::worker::Worker;
+use hermit_abi::channel::{self, REQUESTS, Request, state};
 use hermit_abi::door;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
-/// Look at the channel so often even if no doorbell came.
-const ROUND: Duration = Duration::from_secs(2);
+/// Stack of a thread that makes calls.
+const STACK: usize = 256 << 10;
 
-/// A call that has to be interrupted may not have begun yet: it is interrupted again so often.
-const AGAIN: Duration = Duration::from_millis(5);
+/// Look after signals and the application's state so often, however many requests there are.
+const LOOK_AROUND: Duration = Duration::from_millis(2);
 
 /// How it ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,27 +43,59 @@ pub enum Outcome {
     IsleCrashed,
 }
 
+/// What the proxy itself knows of a request. One line each: several threads write to their own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Slot {
+    /// It hasn't been answered, whatever the isle says.
+    busy: AtomicBool,
+    worker: Worker,
+}
+
+/// What to do after watching.
+enum Next {
+    /// A call that may wait. Another thread has the watch then.
+    Call(usize, Checked),
+    End(Outcome),
+}
+
 /// An application's door, channel and memory.
 pub struct Server<D> {
     door: D,
     channel: ChannelMap,
     performer: Performer,
+    spin: Spin,
     has_complained: AtomicBool,
-    /// Requests that haven't been answered, whatever the isle says.
-    busy: [AtomicBool; REQUESTS],
-    /// Which thread works on which request; 0: none.
-    workers: [AtomicI32; REQUESTS],
+    slots: Box<[Slot]>,
+    /// `None`: it is over.
+    watch: Mutex<Option<Watch>>,
+    /// Threads that wait for the watch.
+    idle: AtomicUsize,
+    /// Threads that make calls.
+    active: AtomicUsize,
+    /// CPUs that these threads can have.
+    cpus: usize,
     /// Requests that were found although no doorbell had come.
     unannounced: AtomicU64,
 }
 
 impl<D: Door> Server<D> {
-    pub fn new(door: D, channel: ChannelMap, performer: Performer) -> Arc<Self> {
-        let has_complained = AtomicBool::new(false);
-        let unannounced = AtomicU64::new(0);
-        let busy = [const { AtomicBool::new(false) }; REQUESTS];
-        let workers = [const { AtomicI32::new(0) }; REQUESTS];
-        Arc::new(Self { door, channel, performer, has_complained, busy, workers, unannounced })
+    /// To be made before the application begins: it tells the isle how long to spin.
+    pub fn new(door: D, channel: ChannelMap, performer: Performer, spin: Spin) -> Arc<Self> {
+        channel.get().spin_ns.store(spin.nanoseconds(), SeqCst);
+        Arc::new(Self {
+            door,
+            channel,
+            performer,
+            spin,
+            has_complained: AtomicBool::new(false),
+            slots: (0..REQUESTS).map(|_| Slot::default()).collect(),
+            watch: Mutex::new(None),
+            idle: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+            unannounced: AtomicU64::new(0),
+        })
     }
 
     pub fn door(&self) -> &D {
@@ -69,127 +107,180 @@ impl<D: Door> Server<D> {
         self.unannounced.load(Ordering::Relaxed)
     }
 
-    /// Serves until the application ends. `signals` is from [`sys::take_signals`].
+    /// Serves until the application ends. `signals` is from [`sys::take_signals`]. Threads may still be in a call then.
     pub fn serve(self: &Arc<Self>, signals: &OwnedFd) -> io::Result<Outcome> {
-        let this = self.clone();
-        let pool = Pool::new(move |(slot, checked): (usize, Checked), spare: &mut Vec<u8>| {
-            let result = this.work(slot, &checked, spare);
-            this.complete(slot, result);
-        });
         sys::allow_interruption();
         sys::child::keep_ended();
-        let mut policy = Policy::default();
-        let mut spare = Vec::new();
+        let (tell, outcome) = mpsc::channel();
+        *self.lock() = Some(Watch::new(signals.try_clone()?, tell));
+        self.spawn()?;
+        outcome.recv().map_err(|_| io::Error::other("the thread that serves it is gone"))?
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(self: &Arc<Self>) -> io::Result<()> {
+        let this = self.clone();
+        let builder = thread::Builder::new().name("proxy-call".into()).stack_size(STACK);
+        // It counts as idle from now on, so that nobody makes another one meanwhile.
+        self.idle.fetch_add(1, SeqCst);
+        let spawned = builder.spawn(move || this.run());
+        if spawned.is_err() {
+            self.idle.fetch_sub(1, SeqCst);
+        }
+        spawned.map(drop)
+    }
+
+    /// A thread's life: it takes the watch in turn, and makes the calls that it finds.
+    fn run(self: Arc<Self>) {
+        let me = sys::thread_id();
+        let mut bounce = Bounce::default();
         loop {
-            let round = if self.cancel() { AGAIN } else { ROUND };
-            let (rang, signalled) = self.wait(signals, policy.wait(round, Instant::now()))?;
-            while signalled && let Some(signal) = sys::next_signal(signals.as_fd()) {
-                if policy.on_signal(signal, Instant::now()) == Action::End {
-                    return Ok(Outcome::Insisted(signal));
+            let mut guard = self.lock();
+            self.idle.fetch_sub(1, SeqCst);
+            let Some(watch) = guard.as_mut() else { return };
+            match self.keep_watch(watch, &mut bounce) {
+                Ok(Next::Call(slot, checked)) => {
+                    self.active.fetch_add(1, SeqCst);
+                    drop(guard);
+                    let result = self.work(slot, &checked, me, &mut bounce);
+                    self.active.fetch_sub(1, SeqCst);
+                    self.complete(slot, result);
+                    self.idle.fetch_add(1, SeqCst);
                 }
-                // Fails if the isle is gone, as the status will say.
-                let _ = self.door.signal(signal);
-            }
-            // Before the channel is looked at: what comes later rings anew.
-            let status = self.door.status()?;
-            match status.state {
-                door::state::ENDED => return Ok(Outcome::Ended(status.exit_status)),
-                door::state::ISLE_STOPPED => return Ok(Outcome::IsleStopped),
-                door::state::ISLE_CRASHED => return Ok(Outcome::IsleCrashed),
-                _ => {}
-            }
-            let taken = self.scan(&pool, &mut spare);
-            if status.untaken_signals == 0 {
-                policy.on_taken();
-            }
-            if !rang {
-                self.unannounced.fetch_add(taken, Ordering::Relaxed);
-            }
-            if let Some(signal) = policy.expired(Instant::now()) {
-                return Ok(Outcome::Insisted(signal));
+                Ok(Next::End(outcome)) => return finish(guard, Ok(outcome)),
+                Err(e) => return finish(guard, Err(e)),
             }
         }
     }
 
-    /// Makes a call that may block.
-    fn work(&self, slot: usize, checked: &Checked, spare: &mut Vec<u8>) -> i64 {
-        let (Some(worker), Some(request)) = (self.workers.get(slot), self.channel.get().requests.get(slot))
-        else {
+    /// Watches the channel until there is a call that may wait, or until it is over.
+    fn keep_watch(self: &Arc<Self>, watch: &mut Watch, bounce: &mut Bounce) -> io::Result<Next> {
+        let channel = self.channel.get();
+        let period = self.spin.ticks(LOOK_AROUND);
+        // Who sleeps has seen nothing; who is new may have been woken for what is there already.
+        channel.watch.store(channel::watch::LOOKING, SeqCst);
+        loop {
+            if let Some(slot) = watch.take_posted(channel) {
+                if let Some(checked) = self.take(watch, slot) {
+                    if !self.is_for_me(&checked) && self.has_follower() {
+                        return Ok(Next::Call(slot, checked));
+                    }
+                    // If no thread can be had: better late than never.
+                    self.complete(slot, self.performer.perform(&checked, bounce));
+                }
+                if sys::ticks().wrapping_sub(watch.looked_around_at) < period {
+                    continue;
+                }
+            } else if !watch.was_woken {
+                let may_spin = self.active.load(SeqCst) < self.cpus;
+                if may_spin && self.spin.until(|| watch::has_posted(channel)) {
+                    continue;
+                }
+                // See `hermit_abi::channel`: said first, then looked once more.
+                channel.watch.store(channel::watch::ASLEEP, SeqCst);
+                if !watch::has_posted(channel) && watch.sleep(self.door.fd())? == Woken::Late {
+                    self.unannounced.fetch_add(watch::find_lost(channel), Ordering::Relaxed);
+                }
+                channel.watch.store(channel::watch::LOOKING, SeqCst);
+                // Requests come first: somebody waits for these.
+                watch.was_woken = true;
+                continue;
+            }
+            watch.was_woken = false;
+            watch.looked_around_at = sys::ticks();
+            if let Some(outcome) = self.look_around(watch)? {
+                return Ok(Next::End(outcome));
+            }
+        }
+    }
+
+    /// Looks after all but requests.
+    fn look_around(&self, watch: &mut Watch) -> io::Result<Option<Outcome>> {
+        // Fails if the isle is gone, as the status will say.
+        let insisted = watch.pass_signals(|signal| drop(self.door.signal(signal)));
+        if insisted.is_some() {
+            return Ok(insisted);
+        }
+        let status = self.door.status()?;
+        match status.state {
+            door::state::ENDED => return Ok(Some(Outcome::Ended(status.exit_status))),
+            door::state::ISLE_STOPPED => return Ok(Some(Outcome::IsleStopped)),
+            door::state::ISLE_CRASHED => return Ok(Some(Outcome::IsleCrashed)),
+            _ => {}
+        }
+        watch.interrupt(|slot| {
+            let slot = self.slots.get(slot).filter(|slot| slot.busy.load(SeqCst));
+            if let Some(slot) = slot {
+                slot.worker.interrupt();
+            }
+            slot.is_some()
+        });
+        Ok(watch.note_untaken(status.untaken_signals))
+    }
+
+    /// Should the thread that watches make this call itself? Not if it may wait, nor if others could be made meanwhile.
+    fn is_for_me(&self, checked: &Checked) -> bool {
+        let has_cpu = || self.active.load(SeqCst).saturating_add(1) < self.cpus;
+        self.performer.is_quick(checked) && !(watch::has_posted(self.channel.get()) && has_cpu())
+    }
+
+    /// Sees to it that there is a thread for the watch.
+    fn has_follower(self: &Arc<Self>) -> bool {
+        self.idle.load(SeqCst) > 0 || self.spawn().is_ok()
+    }
+
+    /// Takes a request whose bit was set. `None`: there is none, or it has been answered already.
+    fn take(&self, watch: &mut Watch, slot: usize) -> Option<Checked> {
+        let (own, request) = (self.slots.get(slot)?, self.channel.get().requests.get(slot)?);
+        let wants_end = || request.cancel.load(SeqCst) != 0;
+        if own.busy.load(SeqCst) {
+            // If the isle says that it is free: it isn't.
+            if wants_end() {
+                watch.cancel(slot);
+                own.worker.interrupt();
+            }
+            return None;
+        }
+        request.state.compare_exchange(state::POSTED, state::TAKEN, SeqCst, Ordering::Relaxed).ok()?;
+        own.busy.store(true, SeqCst);
+        let snapshot = Snapshot::of(request);
+        match self.performer.check(&snapshot) {
+            Ok(checked) => {
+                // Posted and cancelled before its bit was taken.
+                if wants_end() {
+                    watch.cancel(slot);
+                }
+                Some(checked)
+            }
+            Err(refusal) => {
+                self.complete(slot, self.refuse(&snapshot, refusal));
+                None
+            }
+        }
+    }
+
+    /// Makes a call that may wait.
+    fn work(&self, slot: usize, checked: &Checked, me: i32, bounce: &mut Bounce) -> i64 {
+        let (Some(own), Some(request)) = (self.slots.get(slot), self.channel.get().requests.get(slot)) else {
             return -i64::from(libc::EINVAL);
         };
-        worker.store(sys::thread_id(), SeqCst);
+        own.worker.begin(me);
         let result = loop {
-            let result = self.performer.perform(checked, spare);
-            // What interrupted it may have been meant for the call that this thread made before.
+            let result = self.performer.perform(checked, bounce);
+            // Somebody else's signal, say to stop and go on (signal(7)): the application isn't meant.
             if result != -i64::from(libc::EINTR) || request.cancel.load(SeqCst) != 0 {
                 break result;
             }
         };
-        worker.store(0, SeqCst);
+        own.worker.end(me);
+        if request.cancel.load(SeqCst) != 0 {
+            // Any system call: an interruption that was sent is taken here, not by the next call.
+            sys::thread_id();
+        }
         result
-    }
-
-    /// Interrupts the calls that the isle wants to end early; true if there are any.
-    fn cancel(&self) -> bool {
-        let mut any = false;
-        for (request, worker) in self.channel.get().requests.iter().zip(&self.workers) {
-            let taken = request.state.load(SeqCst) == state::TAKEN;
-            let worker = worker.load(SeqCst);
-            if taken && request.cancel.load(SeqCst) != 0 {
-                // Also if no thread has begun with it yet: it is looked for again soon.
-                any = true;
-                if worker != 0 {
-                    sys::interrupt(worker);
-                }
-            }
-        }
-        any
-    }
-
-    /// Waits for door and signals; says which of them there is.
-    fn wait(&self, signals: &OwnedFd, limit: Duration) -> io::Result<(bool, bool)> {
-        let door = self.door.fd();
-        let mut fds = [PollFd::new(&door, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        let limit = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match poll(&mut fds, Some(&limit)) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok((false, false)),
-            Err(e) => return Err(e.into()),
-        }
-        let [rang, signalled] = fds.map(|fd| !fd.revents().is_empty());
-        Ok((rang, signalled))
-    }
-
-    /// Takes all requests that are there; returns how many.
-    fn scan(&self, pool: &Pool<(usize, Checked)>, spare: &mut Vec<u8>) -> u64 {
-        let mut taken = 0;
-        for (slot, request) in self.channel.get().requests.iter().enumerate() {
-            let Some(busy) = self.busy.get(slot) else { continue };
-            if busy.load(SeqCst) {
-                // The isle says that it is free; it isn't.
-                continue;
-            }
-            let took = request.state.compare_exchange(state::POSTED, state::TAKEN, SeqCst, Ordering::Relaxed);
-            if took.is_err() {
-                continue;
-            }
-            taken += 1;
-            busy.store(true, SeqCst);
-            let snapshot = Snapshot::of(request);
-            match self.performer.check(&snapshot) {
-                Err(refusal) => self.complete(slot, self.refuse(&snapshot, refusal)),
-                Ok(checked) if self.performer.is_quick(&checked) => {
-                    self.complete(slot, self.performer.perform(&checked, spare));
-                }
-                Ok(checked) => {
-                    if let Err(((slot, checked), _)) = pool.submit((slot, checked)) {
-                        // No thread can be had: better late than never.
-                        self.complete(slot, self.performer.perform(&checked, spare));
-                    }
-                }
-            }
-        }
-        taken
     }
 
     fn refuse(&self, snapshot: &Snapshot, refusal: Refusal) -> i64 {
@@ -211,8 +302,8 @@ impl<D: Door> Server<D> {
         let Some(request) = self.channel.get().requests.get(slot) else { return };
         let Request { state, sleeping, result: place, .. } = request;
         place.store(result, Ordering::Relaxed);
-        if let Some(busy) = self.busy.get(slot) {
-            busy.store(false, SeqCst);
+        if let Some(own) = self.slots.get(slot) {
+            own.busy.store(false, SeqCst);
         }
         // Both SeqCst, as on the isle's side with the two the other way round: one of us sees the other.
         state.store(state::DONE, SeqCst);
@@ -220,5 +311,14 @@ impl<D: Door> Server<D> {
             // Fails if the isle is gone, as the status will say, or has named a CPU that it hasn't.
             let _ = self.door.kick(cpu);
         }
+    }
+}
+
+/// It is over: says so to the threads that wait for the watch, and to who waits for the outcome.
+fn finish(mut guard: MutexGuard<'_, Option<Watch>>, outcome: io::Result<Outcome>) {
+    let watch = guard.take();
+    drop(guard);
+    if let Some(watch) = watch {
+        watch.tell(outcome);
     }
 }

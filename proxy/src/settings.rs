@@ -3,8 +3,10 @@
 //! The environment variables that HermitCore's users know.
 
 use crate::failure::Failure;
+use crate::spin::Spin;
 use hermit_abi::door::CPULIST_LEN;
 use std::ffi::OsString;
+use std::time::Duration;
 
 /// What the environment asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +17,12 @@ pub struct Settings {
     pub cpus: String,
     /// `HERMIT_VERBOSE`
     pub verbose: bool,
+    /// `HERMIT_SPIN`: how long proxy and isle wait for each other before they sleep.
+    pub spin: Duration,
 }
+
+/// In microseconds: about what it costs to sleep and be woken on either side.
+const SPIN: &str = "50";
 
 impl Settings {
     pub fn from_env() -> Result<Self, Failure> {
@@ -51,7 +58,12 @@ impl Settings {
             )));
         }
         let verbose = !matches!(text("HERMIT_VERBOSE", "0")?.as_str(), "0" | "no" | "off");
-        Ok(Self { isle, cpus, verbose })
+        let spin = text("HERMIT_SPIN", SPIN)?;
+        let most = Spin::MAX.as_micros();
+        let spin = spin.parse().map(Duration::from_micros).ok().filter(|spin| *spin <= Spin::MAX).ok_or_else(|| {
+            Failure::new(format!("HERMIT_SPIN={spin}: not a time in microseconds, at most {most}"))
+        })?;
+        Ok(Self { isle, cpus, verbose, spin })
     }
 }
 
@@ -67,23 +79,35 @@ mod tests {
 
     #[test]
     fn defaults() {
-        let expected = Settings { isle: 0, cpus: "1".into(), verbose: false };
+        let spin = Duration::from_micros(50);
+        let expected = Settings { isle: 0, cpus: "1".into(), verbose: false, spin };
         assert_eq!(parse(&[]), Ok(expected.clone()));
         assert_eq!(parse(&[("HERMIT_ISLE", ""), ("HERMIT_CPUS", " ")]), Ok(expected));
     }
 
     #[test]
     fn values() {
-        let all = [("HERMIT_ISLE", "1"), ("HERMIT_CPUS", "2-3,5"), ("HERMIT_VERBOSE", "1")];
-        let expected = Settings { isle: 1, cpus: "2-3,5".into(), verbose: true };
+        let all = [
+            ("HERMIT_ISLE", "1"),
+            ("HERMIT_CPUS", "2-3,5"),
+            ("HERMIT_VERBOSE", "1"),
+            ("HERMIT_SPIN", "0"),
+        ];
+        let expected = Settings { isle: 1, cpus: "2-3,5".into(), verbose: true, spin: Duration::ZERO };
         assert_eq!(parse(&all), Ok(expected));
     }
 
     #[test]
     fn bad_values_are_named() {
-        for (name, value) in
-            [("HERMIT_ISLE", "x"), ("HERMIT_ISLE", "-1"), ("HERMIT_CPUS", "two"), ("HERMIT_CPUS", "-1")]
-        {
+        for (name, value) in [
+            ("HERMIT_ISLE", "x"),
+            ("HERMIT_ISLE", "-1"),
+            ("HERMIT_CPUS", "two"),
+            ("HERMIT_CPUS", "-1"),
+            ("HERMIT_SPIN", "-1"),
+            ("HERMIT_SPIN", "1001"),
+            ("HERMIT_SPIN", "99999999999999999999"),
+        ] {
             let failure = parse(&[(name, value)]).unwrap_err();
             assert!(failure.sentence.starts_with(&format!("{name}={value}: ")), "{failure:?}");
         }
@@ -94,8 +118,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_panics(isle in ".*", cpus in ".*", verbose in ".*") {
-            let _ = parse(&[("HERMIT_ISLE", &isle), ("HERMIT_CPUS", &cpus), ("HERMIT_VERBOSE", &verbose)]);
+        fn no_value_panics(isle in ".*", cpus in ".*", verbose in ".*", spin in ".*") {
+            let all = [
+                ("HERMIT_ISLE", isle.as_str()),
+                ("HERMIT_CPUS", &cpus),
+                ("HERMIT_VERBOSE", &verbose),
+                ("HERMIT_SPIN", &spin),
+            ];
+            let _ = parse(&all);
+            let _ = parse(&all[3..]);
         }
     }
 }

@@ -3,11 +3,13 @@
 //! Memory shared with an isle: the channel, and the memory of its application.
 //!
 //! The isle may write to both at any time. So the channel is only seen as atomics, and application memory
-//! is only ever copied, by an instruction that the compiler can't look into.
+//! is only given to the kernel by its address, or copied, by an instruction that the compiler can't look into.
 
+use hermit_abi::LARGE_PAGE_SIZE;
 use hermit_abi::channel::{CHANNEL_SIZE, Channel};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
@@ -30,7 +32,47 @@ impl Mapping {
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { start, len })
     }
+
+    /// At a multiple of 2 MiB, so that the kernel can map large pages.
+    fn new_aligned(fd: impl AsFd, offset: u64, len: usize) -> io::Result<Self> {
+        let align = usize::try_from(LARGE_PAGE_SIZE).unwrap_or(1);
+        let room = Self::reserve(len.checked_add(align).ok_or(io::ErrorKind::OutOfMemory)?)?;
+        let skip = room.start.align_offset(align);
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: `align_offset` is less than `align` here, so it stays in `room`.
+        let start = unsafe { room.start.add(skip) };
+        // SAFETY: What it replaces is part of `room`, which nobody else knows.
+        unsafe { mmap(start.as_ptr().cast(), len, prot, MapFlags::SHARED | MapFlags::FIXED, fd, offset)? };
+        let end = start.as_ptr().wrapping_add(len.next_multiple_of(PAGE));
+        let rest = room.end().addr().saturating_sub(end.addr());
+        std::mem::forget(room);
+        // SAFETY: Both are what is left of the reservation, before and after the mapping.
+        unsafe {
+            if skip > 0 {
+                let _ = munmap(start.as_ptr().wrapping_sub(skip).cast(), skip);
+            }
+            if rest > 0 {
+                let _ = munmap(end.cast(), rest);
+            }
+        }
+        Ok(Self { start, len })
+    }
+
+    /// Addresses without memory.
+    fn reserve(len: usize) -> io::Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: As in `new`.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::empty(), flags)? };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { start, len })
+    }
+
+    fn end(&self) -> *mut u8 {
+        self.start.as_ptr().wrapping_add(self.len.next_multiple_of(PAGE))
+    }
 }
+
+const PAGE: usize = 4096;
 
 impl Drop for Mapping {
     fn drop(&mut self) {
@@ -67,7 +109,14 @@ pub struct Memory(Mapping);
 impl Memory {
     /// Maps `len` bytes at this offset of the door.
     pub fn new(fd: impl AsFd, offset: u64, len: usize) -> io::Result<Self> {
-        Mapping::new(fd, offset, len).map(Self)
+        Mapping::new_aligned(fd, offset, len).map(Self)
+    }
+
+    /// A part of it, for the kernel.
+    pub fn region(&self, offset: u64, len: u64) -> Result<Region<'_>, OutOfRange> {
+        let len = usize::try_from(len).map_err(|_| OutOfRange)?;
+        let iov_base = self.at(offset, len)?.cast();
+        Ok(Region(libc::iovec { iov_base, iov_len: len }, PhantomData))
     }
 
     pub fn len(&self) -> u64 {
@@ -103,6 +152,58 @@ impl Memory {
         // SAFETY: `at` has checked the destination; the source is borrowed.
         unsafe { copy(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
+    }
+}
+
+/// A part of application memory, as the kernel wants it. The proxy itself never looks into it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Region<'a>(libc::iovec, PhantomData<&'a Memory>);
+
+impl Region<'_> {
+    /// Of nothing.
+    pub const fn empty() -> Self {
+        Self(libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }, PhantomData)
+    }
+
+    pub fn address(&self) -> u64 {
+        self.0.iov_base.addr() as u64
+    }
+
+    pub fn len(&self) -> u64 {
+        self.0.iov_len as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.iov_len == 0
+    }
+}
+
+/// The proxy's own memory for what can't be done in place, made when it is needed.
+#[derive(Default)]
+pub struct Bounce(Option<Mapping>);
+
+impl Bounce {
+    /// Most bytes that it holds.
+    pub const LEN: usize = 1 << 20;
+
+    /// `len` bytes that begin where a buffer of the application does in its page: with O_DIRECT that matters.
+    pub fn bytes(&mut self, like: u64, len: usize) -> io::Result<&mut [u8]> {
+        let mapping = match self.0.take() {
+            Some(mapping) => self.0.insert(mapping),
+            None => {
+                let prot = ProtFlags::READ | ProtFlags::WRITE;
+                let len = Self::LEN + PAGE;
+                // SAFETY: A new mapping at an address of the kernel's choice overlaps nothing.
+                let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, MapFlags::PRIVATE)? };
+                let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+                self.0.insert(Mapping { start, len })
+            }
+        };
+        let within = usize::try_from(like % PAGE as u64).unwrap_or(0);
+        // SAFETY: Private memory, initialised by the kernel, that is borrowed along with `self`.
+        let all = unsafe { std::slice::from_raw_parts_mut(mapping.start.as_ptr(), mapping.len) };
+        all.get_mut(within..within.saturating_add(len)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 }
 
@@ -151,6 +252,26 @@ mod tests {
         assert_eq!(memory.read(8193, &mut []), Err(OutOfRange));
     }
 
+    #[test]
+    fn large_memory_begins_at_a_large_page() {
+        for len in [4096, (2 << 20) + 4096, 6 << 20] {
+            let memory = memory(len);
+            assert_eq!(memory.region(0, 1).unwrap().address() % LARGE_PAGE_SIZE, 0);
+            memory.write(len as u64 - 1, b"x").unwrap();
+        }
+    }
+
+    #[test]
+    fn bounces_begin_as_the_buffer_does() {
+        let mut bounce = Bounce::default();
+        for (like, len) in [(0, 1), (5000, Bounce::LEN), (u64::MAX, 7)] {
+            let bytes = bounce.bytes(like, len).unwrap();
+            assert_eq!((bytes.as_ptr().addr() as u64 % 4096, bytes.len()), (like % 4096, len));
+            bytes.fill(1);
+        }
+        assert!(bounce.bytes(1, Bounce::LEN + 4096).is_err());
+    }
+
     proptest! {
         #[test]
         fn any_range_is_in_bounds_or_refused(offset in prop_oneof![0..9000u64, any::<u64>()], len in 0..9000usize) {
@@ -158,6 +279,11 @@ mod tests {
             let fits = u128::from(offset) + len as u128 <= 8192;
             prop_assert_eq!(memory.write(offset, &vec![7; len]).is_ok(), fits);
             prop_assert_eq!(memory.read(offset, &mut vec![0; len]).is_ok(), fits);
+            let base = memory.region(0, 0).unwrap().address();
+            match memory.region(offset, len as u64) {
+                Ok(region) => prop_assert!(fits && (region.address() - base, region.len()) == (offset, len as u64)),
+                Err(OutOfRange) => prop_assert!(!fits),
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod child;
 
 use hermit_abi::door::{self, Attachment, StartIsle, Status};
+use crate::shm::Region;
 use hermit_abi::offload::{self, Arg};
 use libc::{c_int, c_ulong};
 use std::ffi::CStr;
@@ -13,13 +14,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// One argument of a forwarded call. All memory belongs to the proxy.
+/// One argument of a forwarded call. All memory belongs to the proxy, but for what is in place.
 pub enum Value<'a> {
     Scalar(u64),
     Null,
     Path(&'a CStr),
     In(&'a [u8]),
     Out(&'a mut [u8]),
+    InOut(&'a mut [u8]),
+    /// In application memory: for what the call reads, and for what it writes.
+    InPlace(Region<'a>),
 }
 
 /// Makes a system call from the table of [`offload`] and returns what the kernel returns: a result or a negative
@@ -36,13 +40,20 @@ pub fn forward(number: u32, values: &mut [Value<'_>; 6]) -> i64 {
     };
     let mut raw = [0u64; 6];
     let mut lens: [Option<u64>; 6] = [None; 6];
+    // How long the buffers are whose length the kernel reads from memory, see `Arg::Length`.
+    let mut sized: [Option<u32>; 6] = [None; 6];
+    for (arg, value) in call.args.iter().zip(values.iter()) {
+        if let (Arg::OutSized(n), Value::Out(bytes)) = (arg, value) {
+            sized[usize::from(*n)] = u32::try_from(bytes.len()).ok();
+        }
+    }
     for (i, (arg, value)) in call.args.iter().zip(values).enumerate() {
         raw[i] = match (arg, value) {
             (Arg::Absent, _) => 0,
             (Arg::Scalar | Arg::Fd | Arg::DirFd, Value::Scalar(scalar)) => *scalar,
             (Arg::Scalar | Arg::Fd | Arg::DirFd, _) => return -i64::from(libc::EFAULT),
             (_, Value::Null) => 0,
-            (Arg::Path, Value::Path(path)) => path.as_ptr() as u64,
+            (Arg::Path | Arg::Text, Value::Path(path)) => path.as_ptr() as u64,
             (Arg::In(n), Value::In(bytes)) => {
                 lens[usize::from(*n)] = Some(bytes.len() as u64);
                 bytes.as_ptr() as u64
@@ -55,11 +66,37 @@ pub fn forward(number: u32, values: &mut [Value<'_>; 6]) -> i64 {
                 lens[usize::from(*n)] = Some(bytes.len() as u64 / u64::from((*size).max(1)));
                 bytes.as_mut_ptr() as u64
             }
+            (Arg::InOutArray(n, size), Value::InOut(bytes)) => {
+                lens[usize::from(*n)] = Some(bytes.len() as u64 / u64::from((*size).max(1)));
+                bytes.as_mut_ptr() as u64
+            }
+            (Arg::OutSized(_), Value::Out(bytes)) => bytes.as_mut_ptr() as u64,
+            (Arg::Length, Value::InOut(bytes)) if bytes.len() == 4 => {
+                // No buffer: no length.
+                bytes.copy_from_slice(&sized[i].unwrap_or(0).to_ne_bytes());
+                bytes.as_mut_ptr() as u64
+            }
+            (Arg::InOutStruct(size), Value::InOut(bytes)) if bytes.len() >= usize::from(*size) => {
+                bytes.as_mut_ptr() as u64
+            }
             (Arg::InStruct(size), Value::In(bytes)) if bytes.len() >= usize::from(*size) => {
                 bytes.as_ptr() as u64
             }
             (Arg::OutStruct(size), Value::Out(bytes)) if bytes.len() >= usize::from(*size) => {
                 bytes.as_mut_ptr() as u64
+            }
+            (Arg::In(n) | Arg::Out(n), Value::InPlace(region)) => {
+                lens[usize::from(*n)] = Some(region.len());
+                region.address()
+            }
+            (Arg::OutArray(n, size), Value::InPlace(region)) => {
+                lens[usize::from(*n)] = Some(region.len() / u64::from((*size).max(1)));
+                region.address()
+            }
+            (Arg::InStruct(size) | Arg::OutStruct(size), Value::InPlace(region))
+                if region.len() >= u64::from(*size) =>
+            {
+                region.address()
             }
             _ => return -i64::from(libc::EFAULT),
         };
@@ -70,12 +107,113 @@ pub fn forward(number: u32, values: &mut [Value<'_>; 6]) -> i64 {
     let [a, b, c, d, e, f] = raw;
     // SAFETY:
     // 1. None of the calls in the table touches memory but through the arguments that the table calls buffers.
-    // 2. Each of those is null, which makes the kernel return EFAULT, or a slice or string that is borrowed until the
-    //    call returns, for writing where the call writes, and as long as the table or the length argument
-    //    that was set above says.
+    // 2. Each of those is null, which makes the kernel return EFAULT or do without, or a slice or string that is borrowed
+    //    until the call returns, for writing where the call writes, and as long as the table or the length
+    //    argument that was set above says; or a region of application memory, which nothing of the proxy's is in.
     // 3. Descriptors are numbers to the kernel; callers see to it that they are the application's.
     let result = unsafe { libc::syscall(i64::from(number), a, b, c, d, e, f) };
     if result == -1 { -i64::from(errno()) } else { result }
+}
+
+/// A message of a socket: the parts of struct msghdr(3).
+pub struct Message<'a> {
+    pub name: &'a mut [u8],
+    pub data: &'a mut [u8],
+    pub control: &'a mut [u8],
+    pub flags: usize,
+}
+
+impl Message<'_> {
+    /// Calls `f` with it as the kernel wants it; returns the lengths of name and control messages as they are then.
+    fn with_header(&mut self, f: impl FnOnce(*mut libc::msghdr) -> isize) -> (i64, (usize, usize)) {
+        let mut part = libc::iovec { iov_base: self.data.as_mut_ptr().cast(), iov_len: self.data.len() };
+        // SAFETY: All zeroes is a valid msghdr: one of nothing.
+        let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        if !self.name.is_empty() {
+            header.msg_name = self.name.as_mut_ptr().cast();
+            header.msg_namelen = libc::socklen_t::try_from(self.name.len()).unwrap_or(0);
+        }
+        if !self.control.is_empty() {
+            header.msg_control = self.control.as_mut_ptr().cast();
+            header.msg_controllen = self.control.len();
+        }
+        (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
+        let result = f(&raw mut header);
+        self.flags = usize::try_from(header.msg_flags).unwrap_or(0);
+        let name_len = usize::try_from(header.msg_namelen).unwrap_or(0);
+        let result = if result < 0 { -i64::from(errno()) } else { i64::try_from(result).unwrap_or(i64::MAX) };
+        (result, (name_len, header.msg_controllen.min(self.control.len())))
+    }
+}
+
+fn message_flags(flags: u64) -> c_int {
+    c_int::try_from(flags & 0x7fff_ffff).unwrap_or(0)
+}
+
+/// sendmsg(2). Descriptors in control messages are the application's, says the caller. No SIGPIPE: that is the isle's affair.
+pub fn send_message(fd: i32, message: &mut Message<'_>, flags: u64) -> i64 {
+    let flags = message_flags(flags) | libc::MSG_NOSIGNAL;
+    // SAFETY: All that the header points to is borrowed for writing until the call returns, and as long as it says.
+    message.with_header(|header| unsafe { libc::sendmsg(fd, header, flags) }).0
+}
+
+/// recvmsg(2): its result, and the lengths of name and control messages.
+pub fn receive_message(fd: i32, message: &mut Message<'_>, flags: u64) -> (i64, (usize, usize)) {
+    // SAFETY: As in `send_message`.
+    message.with_header(|header| unsafe { libc::recvmsg(fd, header, message_flags(flags)) })
+}
+
+/// Which way data goes between a file and application memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    FromFile,
+    ToFile,
+}
+
+/// Reads or writes application memory in place, at a position or at the file's own; returns what the kernel
+/// returns: a result or a negative errno. EFAULT also where a file system can't do I/O on memory that isn't Linux's.
+pub fn transfer(way: Way, fd: i32, regions: &[Region<'_>], position: Option<u64>) -> i64 {
+    let (number, buffer, len) = match (way, position, regions) {
+        (Way::FromFile, None, [_, _, ..]) => (libc::SYS_readv, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::FromFile, Some(_), [_, _, ..]) => (libc::SYS_preadv, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::ToFile, None, [_, _, ..]) => (libc::SYS_writev, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::ToFile, Some(_), [_, _, ..]) => (libc::SYS_pwritev, regions.as_ptr() as u64, regions.len() as u64),
+        (_, _, few) => {
+            let (start, len) = few.first().map_or((0, 0), |r| (r.address(), r.len()));
+            (single(way, position), start, len)
+        }
+    };
+    // SAFETY:
+    // 1. The buffer is a region of application memory, or a list of such: `Region` has the layout of an iovec, and the
+    //    list is borrowed. They stay mapped as long as they are borrowed, and nothing of the proxy's is in them.
+    // 2. The descriptor is a number to the kernel; the caller sees to it that it is the application's.
+    // On x86-64 a position is one argument, and the half that follows it doesn't count.
+    let result = unsafe { libc::syscall(number, fd, buffer, len, position.unwrap_or(0), 0) };
+    if result == -1 { -i64::from(errno()) } else { result }
+}
+
+/// As [`transfer`], with memory of the proxy.
+pub fn transfer_own(way: Way, fd: i32, bytes: &mut [u8], position: Option<u64>) -> i64 {
+    let (start, len) = (bytes.as_mut_ptr(), bytes.len());
+    // SAFETY: The buffer is borrowed for writing; the descriptor as in `transfer`.
+    let result = unsafe { libc::syscall(single(way, position), fd, start, len, position.unwrap_or(0)) };
+    if result == -1 { -i64::from(errno()) } else { result }
+}
+
+/// The call for one buffer.
+fn single(way: Way, position: Option<u64>) -> libc::c_long {
+    match (way, position) {
+        (Way::FromFile, None) => libc::SYS_read,
+        (Way::FromFile, Some(_)) => libc::SYS_pread64,
+        (Way::ToFile, None) => libc::SYS_write,
+        (Way::ToFile, Some(_)) => libc::SYS_pwrite64,
+    }
+}
+
+/// The time stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: Every x86-64 CPU has it, and Linux lets programs read it.
+    unsafe { std::arch::x86_64::_rdtsc() }
 }
 
 /// Calls `f` with a descriptor that a forwarded call has just made and that nobody else knows yet.
@@ -144,6 +282,17 @@ pub fn binfmt_keeps_argv0() -> bool {
     const AT_FLAGS: c_ulong = 8;
     // SAFETY: Reads the process's own auxiliary vector.
     unsafe { libc::getauxval(AT_FLAGS) & 1 != 0 }
+}
+
+/// Saved user and group (getresuid(2)).
+pub fn saved_ids() -> (u32, u32) {
+    let (mut real, mut effective, mut user, mut group) = (0, 0, 0, 0);
+    // SAFETY: Both write three numbers, which are borrowed for writing, and succeed with these pointers.
+    unsafe {
+        libc::getresuid(&raw mut real, &raw mut effective, &raw mut user);
+        libc::getresgid(&raw mut real, &raw mut effective, &raw mut group);
+    }
+    (user, group)
 }
 
 fn signal_set(signals: &[i32]) -> libc::sigset_t {
@@ -271,7 +420,7 @@ pub fn explain_sigbus() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Value::{In, Null, Out, Path, Scalar};
+    use Value::{In, InOut, Null, Out, Path, Scalar};
 
     fn call(number: u32, values: [Value<'_>; 3]) -> i64 {
         let [a, b, c] = values;
@@ -280,25 +429,42 @@ mod tests {
 
     #[test]
     fn keeps_results_and_errno() {
-        assert_eq!(call(21, [Path(c"/"), Scalar(0), Scalar(0)]), 0);
-        assert_eq!(call(21, [Path(c"/nonexistent"), Scalar(0), Scalar(0)]), -i64::from(libc::ENOENT));
+        let cwd = || Scalar(libc::AT_FDCWD as u64);
+        assert_eq!(call(269, [cwd(), Path(c"/"), Scalar(0)]), 0);
+        assert_eq!(call(269, [cwd(), Path(c"/nonexistent"), Scalar(0)]), -i64::from(libc::ENOENT));
         assert_eq!(call(3, [Scalar(u64::MAX), Scalar(0), Scalar(0)]), -i64::from(libc::EBADF));
-        assert_eq!(call(21, [Null, Scalar(0), Scalar(0)]), -i64::from(libc::EFAULT));
+        assert_eq!(call(269, [cwd(), Null, Scalar(0)]), -i64::from(libc::EFAULT));
     }
 
     #[test]
     fn lengths_are_those_of_the_slices() {
         let mut small = [0; 4];
-        let result = call(89, [Path(c"/proc/self/exe"), Out(&mut small), Scalar(1 << 40)]);
+        let cwd = Scalar(libc::AT_FDCWD as u64);
+        let path = Path(c"/proc/self/exe");
+        let [none, more] = [Scalar(0), Scalar(0)];
+        let result = forward(267, &mut [cwd, path, Out(&mut small), Scalar(1 << 40), none, more]);
         assert_eq!(result, 4);
         let mut stat = [0; 143];
-        assert_eq!(call(4, [Path(c"/"), Out(&mut stat), Scalar(0)]), -i64::from(libc::EFAULT));
+        assert_eq!(call(5, [Scalar(0), Out(&mut stat), Scalar(0)]), -i64::from(libc::EFAULT));
+    }
+
+    #[test]
+    fn lengths_in_memory_are_those_of_the_slices() {
+        let socket = call(41, [Scalar(1), Scalar(1), Scalar(0)]);
+        assert!(socket > 0);
+        let (mut name, mut len) = ([0xff; 8], u32::MAX.to_ne_bytes());
+        let fd = u64::try_from(socket).unwrap();
+        assert_eq!(call(51, [Scalar(fd), Out(&mut name[..1]), InOut(&mut len)]), 0);
+        // The whole name has two bytes, of which one fitted.
+        assert_eq!((name, u32::from_ne_bytes(len)), ([1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 2));
+        assert_eq!(call(51, [Scalar(fd), Out(&mut name), InOut(&mut [0; 3])]), -i64::from(libc::EFAULT));
+        close(i32::try_from(socket).unwrap());
     }
 
     #[test]
     fn refuses_what_is_not_in_the_table() {
         assert_eq!(call(57, [Scalar(0), Scalar(0), Scalar(0)]), -i64::from(libc::ENOSYS));
-        assert_eq!(call(16, [Scalar(0), Scalar(0x5402), In(&[])]), -i64::from(libc::ENOSYS));
+        assert_eq!(call(16, [Scalar(0), Scalar(0x5412), In(&[])]), -i64::from(libc::ENOSYS));
         assert_eq!(call(0, [Scalar(0), Scalar(4096), Scalar(8)]), -i64::from(libc::EFAULT));
         assert_eq!(call(0, [Scalar(0), In(b"read only"), Scalar(8)]), -i64::from(libc::EFAULT));
         let startup = offload::special::STARTUP;

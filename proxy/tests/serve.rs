@@ -2,7 +2,7 @@
 
 //! The serving loop against an isle that is a few threads over a memfd.
 
-use hermit_abi::channel::{CHANNEL_SIZE, REQUESTS, state};
+use hermit_abi::channel::{CHANNEL_SIZE, REQUESTS, WORDS, state, watch};
 use hermit_abi::door::{Status, state as door_state};
 use hermit_abi::offload::{self, special};
 use hermit_abi::spawn::{PROXYS_CWD, SpawnBlock};
@@ -12,6 +12,7 @@ use hermit_proxy::perform::Performer;
 use hermit_proxy::serve::{Outcome, Server};
 use hermit_proxy::shm::{ChannelMap, Memory};
 use hermit_proxy::spawn::Children;
+use hermit_proxy::spin::Spin;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rustix::event::{EventfdFlags, eventfd};
@@ -35,6 +36,9 @@ struct Isle {
     state: AtomicU32,
     exit_status: AtomicU32,
     signals: AtomicU64,
+    /// Rung for requests so far; what the proxy asked.
+    doorbells: AtomicU64,
+    statuses: AtomicU64,
     /// Kicks so far, and who waits for one.
     kicks: Mutex<u64>,
     kicked: Condvar,
@@ -50,6 +54,7 @@ impl Door for FakeDoor {
     }
 
     fn status(&self) -> io::Result<Status> {
+        self.0.statuses.fetch_add(1, SeqCst);
         let _ = rustix::io::read(&self.0.doorbell, &mut [0; 8]);
         let state = self.0.state.load(SeqCst);
         Ok(Status {
@@ -95,7 +100,17 @@ impl Isle {
             place.len.store(*len, Relaxed);
         }
         request.state.store(state::POSTED, SeqCst);
-        self.ring();
+        self.tell(slot);
+    }
+
+    /// Has the proxy look at a request, as the isle kernel does.
+    fn tell(&self, slot: usize) {
+        let channel = self.channel.get();
+        channel.posted[slot / 64].fetch_or(1 << (slot % 64), SeqCst);
+        if channel.watch.load(SeqCst) != watch::LOOKING {
+            self.doorbells.fetch_add(1, SeqCst);
+            self.ring();
+        }
     }
 
     fn is_done(&self, slot: usize) -> bool {
@@ -135,6 +150,7 @@ impl Isle {
 
 struct World {
     isle: Arc<Isle>,
+    server: Arc<Server<FakeDoor>>,
     /// Where to write signals.
     signals: OwnedFd,
     served: JoinHandle<Outcome>,
@@ -142,6 +158,10 @@ struct World {
 
 impl World {
     fn new(owned: &[BorrowedFd<'_>]) -> Self {
+        Self::spinning(Duration::from_micros(50), owned)
+    }
+
+    fn spinning(spin: Duration, owned: &[BorrowedFd<'_>]) -> Self {
         let memfd = rustix::fs::memfd_create("isle", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let offset = CHANNEL_SIZE as u64;
         rustix::fs::ftruncate(&memfd, offset + MEMORY as u64).unwrap();
@@ -151,6 +171,8 @@ impl World {
             state: AtomicU32::new(door_state::RUNNING),
             exit_status: AtomicU32::new(0),
             signals: AtomicU64::new(0),
+            doorbells: AtomicU64::new(0),
+            statuses: AtomicU64::new(0),
             kicks: Mutex::new(0),
             kicked: Condvar::new(),
             channel: ChannelMap::new(&memfd).unwrap(),
@@ -167,14 +189,15 @@ impl World {
             exe_path: "/app".into(),
             children: Children::default(),
         };
-        let server = Server::new(FakeDoor(isle.clone()), ChannelMap::new(&memfd).unwrap(), performer);
+        let server = Server::new(FakeDoor(isle.clone()), ChannelMap::new(&memfd).unwrap(), performer, Spin::new(spin, 2_000_000));
         let (from, signals) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+        let serving = server.clone();
         let served = thread::spawn(move || {
-            let outcome = server.serve(&from).unwrap();
+            let outcome = serving.serve(&from).unwrap();
             drop(exe);
             outcome
         });
-        Self { isle, signals, served }
+        Self { isle, server, signals, served }
     }
 
     fn signal(&self, number: i32) {
@@ -261,28 +284,109 @@ fn it_ends_while_calls_wait() {
     world.end();
 }
 
+/// How long to spin: never, as usual, as long as can be.
+const SPINS: [Duration; 3] = [Duration::ZERO, Duration::from_micros(50), Spin::MAX];
+
 #[test]
 fn no_answer_is_lost() {
-    let world = World::new(&[]);
-    let threads: Vec<_> = (0..8)
-        .map(|slot| {
-            let isle = world.isle.clone();
-            thread::spawn(move || {
-                for round in 0..2000 {
-                    let path = [b'/', 0];
-                    let at = slot as u64 * SHARE;
-                    isle.memory.write(at, &path).unwrap();
-                    // access("/") by a thread of the pool, lseek(700) refused at once.
-                    match round % 2 {
-                        0 => isle.post(slot, 21, [1, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0], &[(at, 2)]),
-                        _ => isle.post(slot, 8, [700, 0, 0, 0, 0, 0], [0; 6], &[]),
+    for spin in SPINS {
+        let world = World::spinning(spin, &[]);
+        assert_eq!(u128::from(world.isle.channel.get().spin_ns.load(SeqCst)), spin.as_nanos());
+        let threads: Vec<_> = (0..8)
+            .map(|slot| {
+                // In different words of the bitmap.
+                let slot = slot * 32 + 5;
+                let isle = world.isle.clone();
+                thread::spawn(move || {
+                    for round in 0..2000 {
+                        let (path, cwd) = ([b'/', 0], libc::AT_FDCWD as u64);
+                        let at = slot as u64 * SHARE;
+                        isle.memory.write(at, &path).unwrap();
+                        // faccessat("/") may wait, lseek(700) is refused at once.
+                        match round % 2 {
+                            0 => isle.post(slot, 269, [cwd, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0], &[(at, 2)]),
+                            _ => isle.post(slot, 8, [700, 0, 0, 0, 0, 0], [0; 6], &[]),
+                        }
+                        assert_eq!(isle.wait(slot), if round % 2 == 0 { 0 } else { -9 });
                     }
-                    assert_eq!(isle.wait(slot), if round % 2 == 0 { 0 } else { -9 });
-                }
+                })
             })
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(world.server.unannounced(), 0, "no doorbell was lost");
+        world.end();
+    }
+}
+
+#[test]
+fn who_looks_needs_no_doorbell_and_asks_nobody() {
+    let world = World::spinning(Spin::MAX, &[]);
+    let rounds = 3000;
+    for _ in 0..rounds {
+        world.isle.post(9, 8, [700, 0, 0, 0, 0, 0], [0; 6], &[]);
+        while !world.isle.is_done(9) {
+            std::hint::spin_loop();
+        }
+        assert_eq!(world.isle.wait(9), -9);
+    }
+    let (rung, asked) = (world.isle.doorbells.load(SeqCst), world.isle.statuses.load(SeqCst));
+    assert!(rung < rounds && asked < rounds, "{rung} doorbells, {asked} questions, {rounds} calls");
+    world.end();
+}
+
+#[test]
+fn who_does_not_spin_sleeps_at_once() {
+    let world = World::spinning(Duration::ZERO, &[]);
+    for _ in 0..20 {
+        while world.isle.channel.get().watch.load(SeqCst) != watch::ASLEEP {
+            thread::yield_now();
+        }
+        let before = world.isle.doorbells.load(SeqCst);
+        world.isle.post(0, 8, [700, 0, 0, 0, 0, 0], [0; 6], &[]);
+        assert_eq!(world.isle.wait(0), -9);
+        assert_eq!(world.isle.doorbells.load(SeqCst), before + 1);
+    }
+    world.end();
+}
+
+#[test]
+fn calls_that_wait_can_be_cancelled() {
+    let (reader, writer) = pipe().unwrap();
+    let world = World::new(&[reader.as_fd(), writer.as_fd()]);
+    let fd = reader.as_raw_fd() as u64;
+    for _ in 0..100 {
+        (1..6).for_each(|slot| world.isle.read(slot, fd, 1));
+        // At any time: before it was found, before it waits, while it waits.
+        for slot in [2, 4] {
+            world.isle.channel.get().requests[slot].cancel.store(1, SeqCst);
+            world.isle.tell(slot);
+        }
+        for slot in [2, 4] {
+            assert_eq!(world.isle.wait(slot), -i64::from(libc::EINTR));
+            world.isle.channel.get().requests[slot].cancel.store(0, SeqCst);
+        }
+        assert_eq!(world.isle.write(0, writer.as_raw_fd() as u64, b"xyz"), 3);
+        assert_eq!([1, 3, 5].map(|slot| world.isle.wait(slot)), [1; 3], "others are left alone");
+    }
+    // What isn't there any more is no reason to do anything.
+    world.isle.channel.get().requests[2].cancel.store(1, SeqCst);
+    world.isle.tell(2);
+    assert_eq!(world.isle.write(0, writer.as_raw_fd() as u64, b"x"), 1);
+    world.end();
+}
+
+#[test]
+fn threads_are_used_again() {
+    let (reader, writer) = pipe().unwrap();
+    let world = World::new(&[reader.as_fd(), writer.as_fd()]);
+    for _ in 0..500 {
+        world.isle.read(1, reader.as_raw_fd() as u64, 1);
+        assert_eq!(world.isle.write(2, writer.as_raw_fd() as u64, b"x"), 1);
+        assert_eq!(world.isle.wait(1), 1);
+    }
+    // This process's own, those of other tests included.
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
+    assert!(threads < 500, "{threads} threads");
     world.end();
 }
 
@@ -348,7 +452,7 @@ fn any_channel_is_answered() {
         prop::collection::vec((value(), value()), 0..24),
         prop_oneof![9 => Just(None), 1 => any::<u32>().prop_map(Some)],
     );
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(100));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(25));
     let result = runner.run(&prop::collection::vec(request, REQUESTS), |requests| {
         for (slot, (number, args, lens, segments, count)) in requests.iter().enumerate() {
             let request = &world.isle.channel.get().requests[slot];
@@ -356,6 +460,9 @@ fn any_channel_is_answered() {
             if let Some(count) = count {
                 request.segment_count.store(*count, SeqCst);
             }
+            // Bits may be set whenever the isle likes.
+            let word = &world.isle.channel.get().posted[args[0] as usize % WORDS];
+            word.fetch_or(args[1], SeqCst);
         }
         for slot in 0..REQUESTS {
             world.isle.wait(slot);

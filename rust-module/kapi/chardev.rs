@@ -3,6 +3,7 @@
 //! Character devices whose memory can be mapped. C headers: `linux/miscdevice.h`, `linux/fs.h`, `linux/mm.h`.
 
 use super::wait::PollTable;
+use crate::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use core::mem::MaybeUninit;
 use kernel::bindings;
 use kernel::error::{from_result, to_result};
@@ -14,6 +15,7 @@ use kernel::uaccess::UserSlice;
 #[allow(improper_ctypes)]
 extern "C" {
     fn hermit_helper_vm_flags_mod(vma: *mut bindings::vm_area_struct, set: usize, clear: usize);
+    fn hermit_helper_insert_pfn_pmd(vmf: *mut bindings::vm_fault, pfn: usize) -> bindings::vm_fault_t;
 }
 
 /// POLLIN | POLLRDNORM, and POLLHUP (include/uapi/asm-generic/poll.h).
@@ -51,7 +53,37 @@ impl Fault {
     /// Offset into the device of the page that is missing.
     pub fn offset(&self) -> u64 {
         // SAFETY: Valid for the duration of the fault.
-        unsafe { (*self.vmf).__bindgen_anon_1.pgoff as u64 * crate::abi::PAGE_SIZE }
+        unsafe { (*self.vmf).__bindgen_anon_1.pgoff as u64 * PAGE_SIZE }
+    }
+
+    /// Offset into the device of the page of 2 MiB around the one that is missing. `None`: it isn't in the area as a whole,
+    /// or begins at another place in memory than in the device.
+    pub fn large_offset(&self) -> Option<u64> {
+        // SAFETY: Valid for the duration of the fault.
+        let (start, end, first) = unsafe {
+            let area = &*(*self.vmf).__bindgen_anon_1.vma;
+            let bounds = &area.__bindgen_anon_1.__bindgen_anon_1;
+            (bounds.vm_start as u64, bounds.vm_end as u64, area.vm_pgoff as u64 * PAGE_SIZE)
+        };
+        // SAFETY: As above.
+        let address = unsafe { (*self.vmf).__bindgen_anon_1.address } as u64 & !(LARGE_PAGE_SIZE - 1);
+        let offset = first.checked_add(address.checked_sub(start)?)?;
+        (address.checked_add(LARGE_PAGE_SIZE)? <= end && offset % LARGE_PAGE_SIZE == 0).then_some(offset)
+    }
+
+    /// Maps 2 MiB of physical memory that isn't Linux's, to be called with an address that fits `large_offset`.
+    pub fn insert_large(&self, address: u64) -> u32 {
+        if address % LARGE_PAGE_SIZE != 0 {
+            return self.fall_back();
+        }
+        // SAFETY: The area was set up as VM_PFNMAP in `mmap`; called from its fault handler for a PMD, and the page is
+        // in the area as a whole.
+        unsafe { hermit_helper_insert_pfn_pmd(self.vmf, (address / PAGE_SIZE) as usize) }
+    }
+
+    /// A small page has to do.
+    pub fn fall_back(&self) -> u32 {
+        bindings::vm_fault_reason_VM_FAULT_FALLBACK
     }
 
     /// Maps a page of physical memory that isn't Linux's.
@@ -61,7 +93,7 @@ impl Fault {
             bindings::vmf_insert_pfn(
                 (*self.vmf).__bindgen_anon_1.vma,
                 (*self.vmf).__bindgen_anon_1.address,
-                (address / crate::abi::PAGE_SIZE) as usize,
+                (address / PAGE_SIZE) as usize,
             )
         }
     }
@@ -82,6 +114,8 @@ pub trait Session: Sized + Send + Sync {
     /// May this part of the device be mapped?
     fn check_mmap(&self, offset: u64, len: u64) -> Result;
     fn fault(&self, fault: &Fault) -> u32;
+    /// Comes before `fault`, where nothing is mapped in a range of 2 MiB yet.
+    fn large_fault(&self, fault: &Fault) -> u32;
     fn poll(&self, table: &PollTable) -> u32;
 }
 
@@ -119,6 +153,7 @@ unsafe impl<S: Session> Sync for Registration<S> {}
 impl<S: Session> Registration<S> {
     const VM_OPS: bindings::vm_operations_struct = bindings::vm_operations_struct {
         fault: Some(Self::fault),
+        huge_fault: Some(Self::huge_fault),
         // SAFETY: All zeroes is valid: no other operation.
         ..unsafe { MaybeUninit::zeroed().assume_init() }
     };
@@ -190,7 +225,7 @@ impl<S: Session> Registration<S> {
                 let area = &mut *vma;
                 let start = area.__bindgen_anon_1.__bindgen_anon_1.vm_start as u64;
                 let end = area.__bindgen_anon_1.__bindgen_anon_1.vm_end as u64;
-                let offset = (area.vm_pgoff as u64).checked_mul(crate::abi::PAGE_SIZE).ok_or(EINVAL)?;
+                let offset = (area.vm_pgoff as u64).checked_mul(PAGE_SIZE).ok_or(EINVAL)?;
                 let flags = area.__bindgen_anon_2.vm_flags;
                 if flags & (bindings::VM_SHARED as bindings::vm_flags_t) == 0
                     || flags & (bindings::VM_EXEC as bindings::vm_flags_t) != 0
@@ -215,6 +250,18 @@ impl<S: Session> Registration<S> {
         // SAFETY: `vm_private_data` is the session of the file that the area holds a reference to.
         let session = unsafe { &*(*(*vmf).__bindgen_anon_1.vma).vm_private_data.cast::<S>() };
         session.fault(&Fault { vmf })
+    }
+
+    unsafe extern "C" fn huge_fault(vmf: *mut bindings::vm_fault, order: u32) -> bindings::vm_fault_t {
+        // SAFETY: As in `fault`.
+        let session = unsafe { &*(*(*vmf).__bindgen_anon_1.vma).vm_private_data.cast::<S>() };
+        let fault = Fault { vmf };
+        // PMD_ORDER. Linux may ask for pages of 1 GiB, too.
+        if u64::from(order) == (LARGE_PAGE_SIZE / PAGE_SIZE).trailing_zeros().into() {
+            session.large_fault(&fault)
+        } else {
+            fault.fall_back()
+        }
     }
 
     unsafe extern "C" fn poll(

@@ -15,6 +15,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
+#include <linux/pfn_t.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/suspend.h>
@@ -157,6 +158,17 @@ void hermit_helper_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_f
 void hermit_helper_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
 {
 	vm_flags_mod(vma, set, clear);
+}
+
+/* In a shared mapping, which is as writable as its area's vm_page_prot says. */
+vm_fault_t hermit_helper_insert_pfn_pmd(struct vm_fault *vmf, unsigned long pfn);
+vm_fault_t hermit_helper_insert_pfn_pmd(struct vm_fault *vmf, unsigned long pfn)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	return vmf_insert_pfn_pmd(vmf, pfn_to_pfn_t(pfn), vmf->flags & FAULT_FLAG_WRITE);
+#else
+	return VM_FAULT_FALLBACK;
+#endif
 }
 
 int hermit_helper_irq_domain_alloc_irq(struct irq_domain *domain);

@@ -206,7 +206,8 @@ impl Session {
                     // Failure means that QEMU has ended, which the next event tells.
                     let _ = writeln!(self.control, "{}", Message::Signal(number));
                 }
-                Ok(Event::Gone) if exited.is_some() && open_streams == 0 => {}
+                // What the program printed last may still be on its way here: the streams end by themselves.
+                Ok(Event::Gone) if exited.is_some() => {}
                 Ok(Event::Gone) if started => bail!("the virtual machine died under the program"),
                 Ok(Event::Gone) => bail!("the virtual machine died while it booted"),
                 Err(RecvTimeoutError::Timeout) if exited.is_some() => {
@@ -259,4 +260,31 @@ fn read_control(reader: impl BufRead, events: &Sender<Event>) {
     }
     // The main thread may have finished already.
     let _ = events.send(Event::Gone);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(events: Vec<Event>) -> Result<Outcome> {
+        let log = Path::new("/dev/null");
+        let args = ["60".to_string()];
+        let machine = Machine::start(Path::new("sleep"), &args, vec![], log, Terminal::Detached).unwrap();
+        let (control, _guest) = UnixStream::pair().unwrap();
+        let (sender, receiver) = channel();
+        for event in events {
+            sender.send(event).unwrap();
+        }
+        Session { machine, control, sender, events: receiver }.serve(Duration::from_secs(10))
+    }
+
+    #[test]
+    fn output_may_come_after_the_machines_end() {
+        use Event::{Gone, Guest, StreamEnded};
+        let started = || Guest(Message::Started);
+        let exited = || Guest(Message::Exited(3));
+        let outcome = served(vec![started(), exited(), Gone, StreamEnded, StreamEnded]);
+        assert_eq!(outcome.unwrap(), Outcome::Exited(3));
+        assert!(served(vec![started(), StreamEnded, StreamEnded, Gone]).is_err());
+    }
 }

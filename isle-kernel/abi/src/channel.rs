@@ -2,11 +2,16 @@
 
 //! The channel of one application: system calls that the isle forwards to its proxy.
 //!
-//! A thread on the isle takes a free [`Request`], fills it in, sets `state` to POSTED, sets
-//! [`super::app::App::attention`] and rings the doorbell. The proxy answers: TAKEN when it starts on
-//! it, then `result`, then DONE; if `sleeping` is set by then it kicks that CPU
-//! ([`super::door::KICK`]). The isle's thread sets `sleeping`, looks at `state` once more and only then sleeps, so no
-//! answer is lost. The isle alone sets FREE.
+//! A thread on the isle takes a free [`Request`], fills it in, sets `state` to POSTED, then the request's bit in
+//! [`Channel::posted`], and rings the doorbell unless the proxy says in [`Channel::watch`] that it is looking. The proxy takes
+//! the bit away and answers: TAKEN when it starts on the request, then `result`, then DONE; if `sleeping` is set by then it
+//! kicks that CPU ([`super::door::KICK`]). The isle alone sets FREE. A request that has to end early gets `cancel` and, again,
+//! its bit.
+//!
+//! Both sides spin for a moment before they sleep, and no wake-up is lost: who is about to sleep says so first and looks
+//! once more; who has something for the other writes it first and then looks whether that sleeps. All four accesses are
+//! SeqCst, so at least one of the two sees the other. The proxy's word is `watch`, what it looks at `posted`; the isle's are
+//! `sleeping` and `state`.
 //!
 //! Buffers stay in application memory. A [`Segment`] names a part of it by its *pool offset*: the offset
 //! into all ranges of [`super::boot::BootInfo::app_memory`] joined in order, which is also its
@@ -15,7 +20,13 @@
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
 /// Requests per channel: how many calls of one application can be under way.
-pub const REQUESTS: usize = 64;
+pub const REQUESTS: usize = 256;
+
+/// Words of a set of requests, one bit each: the request at index `i` has bit `i % 64` of word `i / 64`.
+pub const WORDS: usize = REQUESTS / 64;
+
+/// Longest time that either side may spin for the other.
+pub const MAX_SPIN_NS: u32 = 1_000_000;
 
 /// Segments per request. A longer scatter list makes a short transfer.
 pub const SEGMENTS: usize = 24;
@@ -29,6 +40,14 @@ pub mod state {
     pub const TAKEN: u32 = 2;
     /// Proxy: `result` is valid.
     pub const DONE: u32 = 3;
+}
+
+/// Values of [`Channel::watch`].
+pub mod watch {
+    /// Nobody looks at the channel until the doorbell rings.
+    pub const ASLEEP: u32 = 0;
+    /// Somebody looks at [`super::Channel::posted`], or will before he sleeps.
+    pub const LOOKING: u32 = 1;
 }
 
 /// A part of application memory.
@@ -55,8 +74,8 @@ pub struct Request {
     pub result: AtomicI64,
     /// Thread id on the isle, for messages.
     pub tid: AtomicU32,
-    /// Isle sets it to 1, sets `attention` and rings: a signal waits for the thread, so a call that blocks should end with
-    /// -EINTR. One that has done something returns that.
+    /// Isle sets it to 1, then the request's bit in `posted`, and rings if it has to: a signal waits for the thread, so a call
+    /// that blocks should end with -EINTR. One that has done something returns that.
     pub cancel: AtomicU32,
     /// Scalar arguments as passed; those which [`super::offload`] calls buffers are 0 for NULL and
     /// else 1: their contents are in the segments, which come in the order of the arguments.
@@ -70,7 +89,16 @@ pub struct Request {
 pub struct Channel {
     /// [`super::VERSION`], written by the module when the slot is opened.
     pub version: AtomicU32,
-    _pad: [AtomicU32; 15],
+    /// Proxy, before the application begins: how long the isle spins for an answer before it sleeps, at most
+    /// [`MAX_SPIN_NS`].
+    pub spin_ns: AtomicU32,
+    _pad0: [AtomicU32; 14],
+    /// Proxy: one of [`watch`]. (Shares no line with what the isle writes.)
+    pub watch: AtomicU32,
+    _pad1: [AtomicU32; 15],
+    /// Isle sets bits, the proxy takes them: requests that it has to look at. Only hints; their states count.
+    pub posted: [AtomicU64; WORDS],
+    _pad2: [AtomicU64; 8 - WORDS],
     pub requests: [Request; REQUESTS],
 }
 
@@ -78,4 +106,8 @@ pub struct Channel {
 pub const CHANNEL_SIZE: usize = core::mem::size_of::<Channel>();
 
 const _: () = assert!(core::mem::size_of::<Request>() == 512);
-const _: () = assert!(CHANNEL_SIZE == 36 << 10);
+const _: () = assert!(REQUESTS % 64 == 0);
+const _: () = assert!(core::mem::offset_of!(Channel, watch) == 64);
+const _: () = assert!(core::mem::offset_of!(Channel, posted) == 128);
+const _: () = assert!(core::mem::offset_of!(Channel, requests) == 192);
+const _: () = assert!(CHANNEL_SIZE == 132 << 10);

@@ -51,8 +51,10 @@ pub struct Attachment {
     pub slot: u32,
     /// Bytes to mmap at offset 0.
     pub channel_len: u64,
-    /// Bytes to mmap at [`APP_MEMORY_OFFSET`].
+    /// Bytes to mmap at [`APP_MEMORY_OFFSET`]; in pages of 2 MiB where both addresses are multiples of that.
     pub app_memory_len: u64,
+    /// Frequency of the time stamp counter in kHz.
+    pub tsc_khz: u64,
 }
 
 /// Values of [`Status::state`].
@@ -80,4 +82,4 @@ pub struct Status {
 
 const _: () = assert!(core::mem::size_of::<Status>() == 16);
 const _: () = assert!(core::mem::size_of::<StartIsle>() == 4 + CPULIST_LEN);
-const _: () = assert!(core::mem::size_of::<Attachment>() == 24);
+const _: () = assert!(core::mem::size_of::<Attachment>() == 32);

@@ -16,6 +16,7 @@
 //! | `clock.rs` | module, isle kernel, programs | the clock page |
 //! | `app.rs` | module, isle kernel | orders to and state of one application slot |
 //! | `channel.rs` | isle kernel, proxy | forwarded system calls of one application |
+//! | `protocol.rs` | isle kernel, proxy | the steps of a forwarded call in which memory order matters |
 //! | `offload.rs` | isle kernel, proxy | which calls may be forwarded and what their arguments are |
 //! | `spawn.rs` | isle kernel, proxy | commands that the application runs on Linux |
 //! | `door.rs` | module, proxy | the ioctls of `/dev/hermit/isleX` |
@@ -36,10 +37,16 @@ pub mod door;
 pub mod image;
 pub mod log;
 pub mod offload;
+pub mod protocol;
 pub mod spawn;
 
+/// What `protocol.rs` is made of; its model has others.
+mod atomic {
+    pub use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+}
+
 /// Version of all layouts together. Module, isle kernel and proxy refuse to work with another one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The page size of x86-64, which every layout is aligned to.
 pub const PAGE_SIZE: u64 = 4096;

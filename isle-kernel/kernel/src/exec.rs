@@ -8,7 +8,7 @@
 
 use crate::elf::{Header, HEADER_LEN};
 use crate::errno::{End, Errno, Fail};
-use crate::fd::{File, Files, Kind};
+use crate::fd::File;
 use crate::link::Call;
 use crate::mem::buffer;
 use crate::mem::scratch::Scratch;
@@ -57,10 +57,9 @@ fn open(t: &Thread, path: &[u8]) -> Result<Opened, Fail> {
     const TYPE: u32 = 0o170_000;
     const EXECUTABLE: u32 = 0o111;
     let file = mapped::open(t, path)?;
-    let Kind::Remote(fd) = file.kind else { return Err(Errno::EACCES.into()) };
+    let fd = file.remote_fd().ok_or(Errno::EACCES)?;
     let stat = mapped::stat(t, fd)?;
     if stat.mode & TYPE != REGULAR || stat.mode & EXECUTABLE == 0 {
-        t.close_file(Arc::try_unwrap(file).ok())?;
         return Err(Errno::EACCES.into());
     }
     Ok(Opened { file, fd, len: stat.len })
@@ -91,7 +90,6 @@ fn resolve(t: &Thread, command: &mut Command) -> Result<Opened, Fail> {
         arguments.push(core::mem::replace(&mut command.path, path.to_vec()));
         arguments.extend(command.arguments.drain(..).skip(1));
         command.arguments = arguments;
-        t.close_file(Arc::try_unwrap(opened.file).ok())?;
     }
     // Linux: ELOOP.
     Err(Errno::ELOOP.into())
@@ -107,9 +105,13 @@ fn run_here(t: &mut Thread, mut command: Command) -> Result<(), Fail> {
     mapped::write_back_all(t, &|call| t.process.link.call_patiently(&t.task, call));
     t.process.signals.lock().reset();
     t.process.timers.lock().clear();
-    let closed = t.process.files.lock().close_on_exec_all();
-    for file in closed {
-        t.close_file(Arc::try_unwrap(file).ok())?;
+    // One by one: there may be many.
+    let mut from = 0;
+    loop {
+        let closed = t.process.files.lock().take_close_on_exec(&mut from);
+        if closed.is_none() {
+            break;
+        }
     }
     t.process.space.lock().clear();
     (t.alt_stack, t.robust_list, t.clear_child_tid, t.saved_mask) = (AltStack::default(), 0, 0, None);
@@ -143,13 +145,14 @@ fn block(t: &Thread, command: &Command) -> Result<Vec<u8>, Errno> {
     if len as u64 > Scratch::MAX {
         return Err(Errno::E2BIG);
     }
+    let fs = t.process.fs.lock().clone();
     let header = SpawnBlock {
         len: len as u32,
         argc: command.arguments.len() as u32,
         envc: command.environment.len() as u32,
         pairs: pairs.len() as u32,
-        cwd: PROXYS_CWD,
-        umask: 0o022,
+        cwd: fs.cwd.as_ref().and_then(|cwd| cwd.remote_fd()).unwrap_or(PROXYS_CWD),
+        umask: fs.umask,
         flags: 0,
         pgroup: 0,
         blocked: t.task.blocked.load(Ordering::Relaxed),
@@ -192,11 +195,7 @@ fn stand_in(t: &mut Thread, pid: u64) {
     signal::set_blocked(&t.task, 0);
     t.process.timers.lock().clear();
     (t.robust_list, t.clear_child_tid) = (0, 0);
-    let files = core::mem::replace(&mut *t.process.files.lock(), Files::empty());
-    for file in files.into_files() {
-        // Nobody hears of an error.
-        t.close_file(Arc::try_unwrap(file).ok()).ok();
-    }
+    t.release_files();
     if !t.process.kin.is_borrower() && Arc::strong_count(&t.process.space) == 1 {
         t.process.space.lock().clear();
     }

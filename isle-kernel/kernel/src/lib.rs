@@ -13,7 +13,7 @@
 //! | [`mem`], `mapped` | application memory; files that are mapped into it |
 //! | [`syscall`] | the system calls |
 //! | [`link`](mod@link), [`offload`] | system calls that the proxy makes |
-//! | [`fd`], `texts`, [`random`] | what an application has besides memory |
+//! | [`fd`], [`kept`], `texts`, [`random`] | what an application has besides memory |
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
@@ -26,6 +26,7 @@ mod exec;
 pub mod family;
 pub mod fd;
 pub mod futex;
+pub mod kept;
 pub mod link;
 pub mod load;
 mod logger;

@@ -9,16 +9,17 @@
 mod requests;
 
 use crate::errno::{Errno, Fail};
+use crate::fd::{Closing, File};
 use crate::mem::access::Pieces;
 use crate::sched::{self, By, Task, Woken};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hermit_plat::abi::app::App;
-use hermit_plat::abi::channel::{state, Channel, Request, SEGMENTS};
+use hermit_plat::abi::channel::{state, watch, Channel, Request, MAX_SPIN_NS, SEGMENTS};
 use hermit_plat::shared::Shared;
 use hermit_plat::{apic, cpu, time};
-use requests::Requests;
+use requests::{place, Requests};
 use spin::Mutex;
 
 /// Look for requests that were left to the proxy so often, while all are in use.
@@ -33,18 +34,23 @@ pub struct Call {
     pub pieces: Pieces,
     /// Less of a buffer is there than was asked for.
     pub is_short: bool,
+    /// The files that it works on, so that nobody closes them meanwhile.
+    pub files: [Option<Arc<File>>; 2],
 }
 
 /// One application's link.
 pub struct Link {
     slot: usize,
     app: &'static App,
+    channel: &'static Channel,
     requests: Requests,
     generation: u32,
     /// Linux wants the application to be gone: nothing is waited for any more.
     abandoned: AtomicBool,
     /// Threads in [`call_to_the_end`](Self::call_to_the_end).
     lasting: Mutex<Vec<Arc<Task>>>,
+    /// What the proxy is to close.
+    pub closing: Arc<Closing>,
 }
 
 impl Link {
@@ -55,8 +61,10 @@ impl Link {
         Some(Self {
             slot,
             app,
+            channel,
             requests: Requests::new(&channel.requests),
             generation,
+            closing: Arc::default(),
             abandoned: AtomicBool::new(false),
             lasting: Mutex::new(Vec::new()),
         })
@@ -105,7 +113,7 @@ impl Link {
         fill(request, call);
         request.tid.store(me.process.tid_of(me), Ordering::Relaxed);
         request.state.store(state::POSTED, Ordering::SeqCst);
-        self.ring();
+        self.tell(index);
         if let Some(cpu) = cpu::try_current() {
             cpu::count(&cpu.shared().offloads);
         }
@@ -114,13 +122,16 @@ impl Link {
             let word = u32::try_from(cpu).unwrap_or(0).wrapping_add(1);
             request.sleeping.store(word, Ordering::SeqCst);
         };
-        let mut woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, by);
+        // As the proxy says, within bounds.
+        let spin = self.channel.spin_ns.load(Ordering::Relaxed).min(MAX_SPIN_NS);
+        let answer = sched::Answer { word: &request.state, value: state::DONE, spin_ns: spin.into(), announce: &announce };
+        let mut woken = sched::wait_for_linux(me, &answer, by);
         let cancelled = woken == Woken::Interrupted;
         if cancelled {
             request.cancel.store(1, Ordering::SeqCst);
-            self.ring();
+            self.tell(index);
             if matches!(by, By::Signals) {
-                woken = sched::wait_for_linux(me, &request.state, state::DONE, &announce, By::End);
+                woken = sched::wait_for_linux(me, &answer, By::End);
             }
         }
         request.sleeping.store(0, Ordering::Relaxed);
@@ -140,10 +151,16 @@ impl Link {
         }
     }
 
-    /// Tells the proxy that there is something for it.
-    fn ring(&self) {
-        self.app.attention.store(1, Ordering::SeqCst);
-        apic::ring_doorbell();
+    /// Has the proxy look at a request, which says by now what is wanted. See `hermit_abi::channel` for the order.
+    fn tell(&self, index: usize) {
+        let (word, bit) = place(index);
+        if let Some(posted) = self.channel.posted.get(word) {
+            posted.fetch_or(bit, Ordering::SeqCst);
+        }
+        if self.channel.watch.load(Ordering::SeqCst) != watch::LOOKING {
+            self.app.attention.store(1, Ordering::SeqCst);
+            apic::ring_doorbell();
+        }
     }
 
     fn take_request(&self, me: &Arc<Task>, by: By) -> Result<(usize, &'static Request), Fail> {

@@ -4,7 +4,7 @@
 
 use crate::elf::{Header, Place, Problem, Program, Segment, HEADER_LEN};
 use crate::errno::{End, Errno, Fail};
-use crate::fd::{File, Kind};
+use crate::fd::File;
 use crate::link::Call;
 use crate::mapped;
 use crate::mem::areas::{Area, Backing, Kind as AreaKind};
@@ -67,7 +67,7 @@ fn base_name(path: &[u8]) -> Vec<u8> {
 /// Asks the proxy what to run.
 fn ask(thread: &Thread) -> Result<Startup, End> {
     let result = (|| {
-        let scratch = Scratch::take(Scratch::MAX)?;
+        let scratch = Scratch::new(Scratch::MAX as usize)?;
         let len = scratch.capacity();
         let call = Call {
             number: STARTUP,
@@ -170,7 +170,8 @@ impl Loader<'_> {
 
     fn program_file(&self) -> Result<Image, LoadFail> {
         let fd = self.startup.exe_fd;
-        let file = self.file.clone().unwrap_or_else(|| Arc::new(File::remote(fd, 0)));
+        let closing = &self.thread.process.link.closing;
+        let file = self.file.clone().unwrap_or_else(|| Arc::new(File::remote(fd, closing)));
         let object = mapped::object_of_program(self.thread, file)?;
         Ok(Image { object, fd, len: self.startup.exe_size })
     }
@@ -184,7 +185,7 @@ impl Loader<'_> {
             Fail::Errno(_) => LoadFail::Problem(CANNOT_OPEN),
             end => end.into(),
         })?;
-        let Kind::Remote(fd) = file.kind else { return Err(CANNOT_OPEN.into()) };
+        let fd = file.remote_fd().ok_or(CANNOT_OPEN)?;
         let object = mapped::object_of_program(self.thread, file)?;
         let len = object.source().map_or(0, |source| source.len.load(Ordering::Relaxed));
         let interpreter = Image { object, fd, len };

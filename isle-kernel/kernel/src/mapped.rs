@@ -3,13 +3,14 @@
 //! Mapped files: what is touched is read, what was written to shared mappings is written back.
 
 use crate::errno::{Errno, Fail};
-use crate::fd::{File, Kind};
+use crate::fd::File;
 use crate::link::Call;
 use crate::mem::is_scarce;
 use crate::mem::access::{Piece, Pieces};
 use crate::mem::frames::{self, Taken};
 use crate::mem::object::{Held, Missing, Object, Source, PER_LARGE};
 use crate::mem::scratch::Scratch;
+use crate::offload::AT_FDCWD;
 use crate::syscall::number;
 use crate::thread::Thread;
 use alloc::sync::Arc;
@@ -45,7 +46,7 @@ pub fn stat(t: &Thread, fd: i32) -> Result<Stat, Fail> {
 
 fn stat_by(fd: i32, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<Stat, Fail> {
     const LEN: u64 = 144;
-    let scratch = Scratch::take(LEN)?;
+    let scratch = Scratch::new(LEN as usize)?;
     let call = Call {
         number: number::FSTAT,
         args: [fd as u64, 1, 0, 0, 0, 0],
@@ -54,8 +55,7 @@ fn stat_by(fd: i32, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<Stat, F
         ..Call::default()
     };
     post(&call)?;
-    let mut bytes = [0; LEN as usize];
-    scratch.read(&mut bytes)?;
+    let bytes = scratch.bytes(LEN as usize)?;
     let word = |at: usize| {
         let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok());
         word.map_or(0, u64::from_le_bytes)
@@ -77,7 +77,7 @@ pub fn object_of(t: &Thread, file: &Arc<File>, write: bool) -> Result<Option<Arc
     const TYPE: u32 = 0o170_000;
     /// Its device number, see Linux's Documentation/admin-guide/devices.txt.
     const ZERO: u64 = (1 << 8) | 5;
-    let Kind::Remote(fd) = file.kind else { return Err(Errno::ENODEV.into()) };
+    let fd = file.remote_fd().ok_or(Errno::ENODEV)?;
     let stat = stat(t, fd)?;
     if stat.mode & TYPE == CHARACTER && stat.device == ZERO {
         return Ok(None);
@@ -109,7 +109,7 @@ pub fn object_of(t: &Thread, file: &Arc<File>, write: bool) -> Result<Option<Arc
 
 /// The object of a file that nobody else will close.
 pub fn object_of_program(t: &Thread, file: Arc<File>) -> Result<Arc<Object>, Fail> {
-    let Kind::Remote(fd) = file.kind else { return Err(Errno::ENODEV.into()) };
+    let fd = file.remote_fd().ok_or(Errno::ENODEV)?;
     let stat = stat(t, fd)?;
     if let Some(object) = t.process.objects.find(stat.key, stat.len, stat.modified) {
         return Ok(object);
@@ -122,29 +122,30 @@ pub fn object_of_program(t: &Thread, file: Arc<File>) -> Result<Arc<Object>, Fai
 
 /// Opens a file for reading, for the kernel.
 pub fn open(t: &Thread, path: &[u8]) -> Result<Arc<File>, Fail> {
-    const AT_FDCWD: i64 = -100;
     const CLOSE_ON_EXEC: u64 = 0o2_000_000;
+    let cwd = t.process.fs.lock().cwd.clone();
+    let directory = cwd.as_ref().and_then(|cwd| cwd.remote_fd()).unwrap_or(AT_FDCWD);
     let mut path = path.to_vec();
     path.push(0);
     let scratch = Scratch::with(&path)?;
     let call = Call {
         number: number::OPENAT,
-        args: [AT_FDCWD as u64, 1, CLOSE_ON_EXEC, 0, 0, 0],
+        args: [directory as u64, 1, CLOSE_ON_EXEC, 0, 0, 0],
         lens: [0, path.len() as u64, 0, 0, 0, 0],
         pieces: scratch.pieces(path.len() as u64),
         ..Call::default()
     };
     let fd = t.process.link.call_patiently(&t.task, &call)?;
-    Ok(Arc::new(File::remote(i32::try_from(fd).map_err(|_| Errno::EIO)?, 0)))
+    let fd = i32::try_from(fd).map_err(|_| Errno::EIO)?;
+    Ok(Arc::new(File::remote(fd, &t.process.link.closing)))
 }
 
 /// The absolute path of one of the proxy's descriptors.
 pub fn path_of(t: &Thread, fd: i32) -> Result<Vec<u8>, Fail> {
-    const AT_FDCWD: i64 = -100;
     const ROOM: u64 = 4096;
     let link = alloc::format!("/proc/self/fd/{fd}\0");
     let scratch = Scratch::with(link.as_bytes())?;
-    let target = Scratch::take(ROOM)?;
+    let target = Scratch::new(ROOM as usize)?;
     let mut pieces: Vec<Piece> = scratch.pieces(link.len() as u64).to_vec();
     pieces.extend(target.pieces(ROOM).iter());
     let call = Call {
@@ -160,15 +161,23 @@ pub fn path_of(t: &Thread, fd: i32) -> Result<Vec<u8>, Fail> {
 
 /// Bytes of a file, as many of those that are asked for as there are.
 pub fn bytes(t: &Thread, fd: i32, offset: u64, len: usize) -> Result<Vec<u8>, Fail> {
-    let scratch = Scratch::take(len as u64)?;
+    let scratch = Scratch::new(len)?;
     let count = read(t, fd, &scratch.pieces(len as u64), offset)?;
     Ok(scratch.bytes(count as usize)?)
+}
+
+/// Flags of an open file, as F_GETFL has them.
+pub fn flags(t: &Thread, fd: i32) -> Result<u32, Fail> {
+    const F_GETFL: u64 = 3;
+    let call = Call { number: number::FCNTL, args: [fd as u64, F_GETFL, 0, 0, 0, 0], ..Call::default() };
+    Ok(t.process.link.call_patiently(&t.task, &call)? as u32)
 }
 
 fn duplicate(t: &Thread, fd: i32) -> Result<Arc<File>, Fail> {
     let call = Call { number: number::DUP, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
     let fd = t.process.link.call_patiently(&t.task, &call)?;
-    Ok(Arc::new(File::remote(i32::try_from(fd).map_err(|_| Errno::EIO)?, 0)))
+    let fd = i32::try_from(fd).map_err(|_| Errno::EIO)?;
+    Ok(Arc::new(File::remote(fd, &t.process.link.closing)))
 }
 
 /// Frames that go back by themselves, but for those that were taken out.
@@ -220,7 +229,7 @@ pub fn load(t: &Thread, missing: &Missing) -> Result<(), Fail> {
         return Err(Errno::ENOMEM.into());
     }
     let source = missing.object.source().ok_or(Errno::EIO)?;
-    let Kind::Remote(fd) = source.reader.kind else { return Err(Errno::EIO.into()) };
+    let fd = source.reader.remote_fd().ok_or(Errno::EIO)?;
     if missing.large && load_large(t, missing, fd)? {
         return Ok(());
     }
@@ -353,16 +362,16 @@ pub fn write_back(
         at = dirty.next;
         let object = &dirty.object;
         let Some(source) = object.source() else { continue };
-        let Some(Kind::Remote(fd)) = source.writer.get().map(|writer| &writer.kind) else { continue };
+        let Some(fd) = source.writer.get().and_then(|writer| writer.remote_fd()) else { continue };
         // What lies behind the end of the file is nobody's.
-        let len = stat_by(*fd, post)?.len;
+        let len = stat_by(fd, post)?.len;
         let mut from = dirty.first;
         while let Some((number, held)) = object.next_dirty(from, dirty.end) {
             from = number + held.pages();
             if !object.is_forked.load(Ordering::Relaxed) {
                 object.clean(number);
             }
-            if let Err(fail) = write(*fd, number * PAGE_SIZE, &held, len, post) {
+            if let Err(fail) = write(fd, number * PAGE_SIZE, &held, len, post) {
                 object.pages().set_dirty(number);
                 return Err(fail);
             }

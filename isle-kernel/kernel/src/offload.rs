@@ -6,10 +6,11 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use crate::errno::Errno;
-use crate::fd::Files;
+use crate::fd::{File, Files};
 use crate::link::Call;
-use crate::mem::access::Pieces;
+use crate::mem::access::{Piece, Pieces};
 use crate::mem::space::{Access, Space};
+use alloc::sync::Arc;
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload::{self, Arg};
 use linux_raw_sys::general as nr;
@@ -23,30 +24,85 @@ pub const MAX_TRANSFER: u64 = 8 << 20;
 /// Most elements of an array that a call writes: no more come at once.
 const MAX_ELEMENTS: u64 = 4096;
 
-const AT_FDCWD: i32 = -100;
+/// The value of a directory's descriptor that means the working directory.
+pub const AT_FDCWD: i32 = -100;
+
+/// Where a buffer comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Given {
+    /// The address that is the argument.
+    #[default]
+    Address,
+    /// Likewise, and that there is a string of this length, without its NUL, is known.
+    Text(u64),
+    /// The kernel.
+    Kernel(Piece),
+}
+
+/// What descriptors mean.
+pub struct Place<'a> {
+    pub files: &'a Files,
+    /// The working directory, if it isn't the proxy's own.
+    pub cwd: Option<&'a Arc<File>>,
+}
+
+impl Place<'_> {
+    /// The proxy's descriptor; the request holds the file.
+    fn file(&self, fd: u64, request: &mut Call) -> Result<i32, Errno> {
+        let file = self.files.get(fd)?;
+        Self::hold(file, request);
+        file.remote_fd().ok_or(Errno::EINVAL)
+    }
+
+    /// That of a directory. What isn't one is an error only if it is looked at, which is Linux's to say.
+    fn directory(&self, fd: u64, request: &mut Call) -> i32 {
+        match self.cwd {
+            Some(cwd) if fd as i32 == AT_FDCWD => {
+                Self::hold(cwd, request);
+                cwd.remote_fd().unwrap_or(-1)
+            }
+            None if fd as i32 == AT_FDCWD => AT_FDCWD,
+            _ => self.file(fd, request).unwrap_or(-1),
+        }
+    }
+
+    fn hold(file: &Arc<File>, request: &mut Call) {
+        if let Some(free) = request.files.iter_mut().find(|f| f.is_none()) {
+            *free = Some(file.clone());
+        }
+    }
+}
 
 /// Prepares a call; its buffers go into `pieces`.
 pub fn prepare(
     call: &offload::Call,
     args: [u64; 6],
+    given: &[Given; 6],
     pieces: Pieces,
     space: &mut Space,
-    files: &Files,
+    place: &Place<'_>,
 ) -> Result<Call, Errno> {
     let mut request = Call { number: call.number, args, pieces, ..Call::default() };
     // Lengths of buffers may come out shorter than they were asked for.
     let mut shorter: [Option<u64>; 6] = [None; 6];
-    for ((index, arg), value) in call.args.iter().enumerate().zip(args) {
+    for (((index, arg), value), given) in call.args.iter().enumerate().zip(args).zip(given) {
         let mut len = 0;
         let new = match arg {
             Arg::Absent => 0,
             Arg::Scalar => value,
-            Arg::Fd => files.remote(value)? as u64,
-            Arg::DirFd if value as i32 == AT_FDCWD => AT_FDCWD as u64,
-            Arg::DirFd => files.remote(value)? as u64,
-            Arg::Path => {
-                let text = space.read_string(value, PATH_MAX)?;
-                len = (text.len() as u64).saturating_add(1);
+            Arg::Fd => place.file(value, &mut request)? as u64,
+            Arg::DirFd => place.directory(value, &mut request) as u64,
+            _ if let Given::Kernel(piece) = given => {
+                len = piece.len;
+                request.pieces.add(*piece)?;
+                1
+            }
+            Arg::Path | Arg::Text => {
+                len = match given {
+                    Given::Text(len) => *len,
+                    _ => space.read_string(value, PATH_MAX)?.len() as u64,
+                }
+                .saturating_add(1);
                 buffer(space, &mut request, value, len, Access::Read, false)?;
                 1
             }
@@ -61,7 +117,9 @@ pub fn prepare(
                 }
                 1
             }
-            Arg::OutArray(..) | Arg::OutStruct(_) | Arg::InStruct(_) if value == 0 => 0,
+            Arg::OutArray(..) | Arg::OutStruct(_) | Arg::InStruct(_) | Arg::InOutStruct(_) if value == 0 => 0,
+            // Only ever the kernel's own.
+            Arg::OutSized(_) | Arg::Length | Arg::InOutArray(..) => 0,
             Arg::OutArray(n, size) => {
                 let slot = usize::from(*n);
                 let count = args.get(slot).copied().unwrap_or(0).min(MAX_ELEMENTS);
@@ -72,7 +130,7 @@ pub fn prepare(
                 }
                 1
             }
-            Arg::OutStruct(size) => {
+            Arg::OutStruct(size) | Arg::InOutStruct(size) => {
                 len = buffer(space, &mut request, value, u64::from(*size), Access::Write, false)?;
                 1
             }
@@ -125,7 +183,7 @@ pub fn check(call: &offload::Call, request: &Call, result: i64) -> Result<u64, E
     let value = u64::try_from(result).map_err(|_| Errno::from_result(result))?;
     for (arg, len) in call.args.iter().zip(request.lens) {
         let most = match arg {
-            Arg::In(_) | Arg::Out(_) => len,
+            Arg::In(_) | Arg::Out(_) if !call.measures => len,
             Arg::OutArray(_, size) => len.checked_div(u64::from(*size)).unwrap_or(0),
             _ => continue,
         };
@@ -142,6 +200,7 @@ pub fn check(call: &offload::Call, request: &Call, result: i64) -> Result<u64, E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fd::Closing;
     use crate::mem::areas::{Area, Kind};
     use crate::mem::space::tests::world;
     use hermit_plat::paging::Prot;
@@ -158,7 +217,10 @@ mod tests {
         let mut space = space();
         space.write(AT, b"/etc/passwd\0").unwrap();
         let call = offload::find(number, args[1]).unwrap();
-        prepare(&call, args, Pieces::default(), &mut space, &Files::default())
+        let closing = Arc::<Closing>::default();
+        let files = Files::standard(&closing);
+        let place = Place { files: &files, cwd: None };
+        prepare(&call, args, &Default::default(), Pieces::default(), &mut space, &place)
     }
 
     #[test]
@@ -215,7 +277,7 @@ mod tests {
         assert_eq!(check(&read, &request, 101), Err(Errno::EIO));
         assert_eq!(check(&read, &request, -2), Err(Errno::ENOENT));
         assert_eq!(check(&read, &request, i64::MIN), Err(Errno::EIO));
-        let open = offload::find(2, 0).unwrap();
+        let open = offload::find(257, 0).unwrap();
         assert_eq!(check(&open, &Call::default(), 1 << 31), Err(Errno::EIO));
         assert_eq!(check(&open, &Call::default(), 5), Ok(5));
     }

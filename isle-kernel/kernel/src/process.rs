@@ -4,7 +4,7 @@
 
 use crate::errno::{End, Errno, Fail};
 use crate::family::{Child, Family, Kin};
-use crate::fd::Files;
+use crate::fd::{File, Files};
 use crate::futex::Futexes;
 use crate::link::Link;
 use crate::mem::object::Objects;
@@ -13,13 +13,14 @@ use crate::random::Random;
 use crate::sched::{self, Task};
 use crate::signal::Signals;
 use crate::startup::Startup;
-use crate::syscall::{default_limits, Limits};
+use crate::syscall::{Limits, Settings};
 use crate::timers::Timers;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use hermit_plat::time;
 use hermit_plat::tlb::Root;
+use linux_raw_sys::general as nr;
 use spin::{Mutex, Once};
 
 /// Threads of a process, at most.
@@ -27,6 +28,15 @@ const MAX_THREADS: usize = 16384;
 
 /// Set in [`Process::ending`] once it is known how it ends.
 const ENDS: u64 = 1 << 32;
+
+/// Where a process is in the file system: what fork(2) copies and threads share.
+#[derive(Clone, Debug, Default)]
+pub struct Fs {
+    /// The working directory; `None`: that of the proxy.
+    pub cwd: Option<Arc<File>>,
+    /// umask(2). The proxy's own is 0.
+    pub umask: u32,
+}
 
 /// What a new process does with its parent's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +83,17 @@ pub struct Process {
     pub futexes: Arc<Futexes>,
     pub space: Arc<Mutex<Space>>,
     pub files: Arc<Mutex<Files>>,
+    pub fs: Mutex<Fs>,
     /// Files that are mapped.
     pub objects: Arc<Objects>,
     pub timers: Mutex<Timers>,
     pub random: Mutex<Random>,
     /// setrlimit(2).
     pub limits: Mutex<Limits>,
+    /// prctl(2).
+    pub settings: Mutex<Settings>,
+    /// setpriority(2).
+    pub nice: AtomicI32,
     /// CLOCK_MONOTONIC at its start.
     pub started_ns: u64,
     /// Ticks that threads have run which are gone.
@@ -91,6 +106,8 @@ impl Process {
         let space = Space::new()?;
         let this = Arc::new(Self {
             root: space.tables().root().clone(),
+            files: Arc::new(Mutex::new(Files::standard(&link.closing))),
+            fs: Mutex::new(Fs::default()),
             link: Arc::new(link),
             family: Arc::default(),
             kin: Kin::default(),
@@ -104,11 +121,12 @@ impl Process {
             threads: Mutex::new(BTreeMap::new()),
             futexes: Arc::default(),
             space: Arc::new(Mutex::new(space)),
-            files: Arc::default(),
             objects: Arc::default(),
             timers: Mutex::new(Timers::default()),
             random: Mutex::new(Random::new(&[0; 16])),
-            limits: Mutex::new(default_limits()),
+            limits: Mutex::new(Limits::default()),
+            settings: Mutex::new(Settings::default()),
+            nice: AtomicI32::new(0),
             started_ns: time::monotonic_ns(),
             gone_ns: AtomicU64::new(0),
         });
@@ -150,10 +168,13 @@ impl Process {
             futexes,
             space,
             files,
+            fs: Mutex::new(self.fs.lock().clone()),
             objects: self.objects.clone(),
             timers: Mutex::new(Timers::default()),
             random: Mutex::new(Random::new(&random)),
             limits: Mutex::new(*self.limits.lock()),
+            settings: Mutex::new(self.settings.lock().clone()),
+            nice: AtomicI32::new(self.nice.load(Ordering::Relaxed)),
             started_ns: time::monotonic_ns(),
             gone_ns: AtomicU64::new(0),
         });
@@ -188,6 +209,9 @@ impl Process {
     /// Remembers what the proxy said.
     pub fn set_startup(&self, startup: Startup) {
         *self.random.lock() = Random::new(&startup.random);
+        *self.limits.lock() = startup.limits;
+        self.files.lock().set_limit(startup.limits[nr::RLIMIT_NOFILE as usize][0]);
+        self.fs.lock().umask = startup.umask & 0o777;
         self.startup.call_once(|| startup);
     }
 

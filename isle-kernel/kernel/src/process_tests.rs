@@ -163,7 +163,14 @@ fn startup(program_len: usize) -> Vec<u8> {
         block.extend(id.to_le_bytes());
     }
     block.extend([7; 16]);
-    block.extend(b"./hello\0two\0HOME=/root\0/root/hello\0");
+    for word in [1001u32, 101, 4000, 3000, 0o22, 2] {
+        block.extend(word.to_le_bytes());
+    }
+    for limit in [[1024u64, 4096]; 16].iter().flatten() {
+        block.extend(limit.to_le_bytes());
+    }
+    block.extend([20u32, 30].iter().flat_map(|g| g.to_le_bytes()));
+    block.extend(b"./hello\0two\0HOME=/root\0/root/hello\0node7\0");
     let len = block.len() as u32;
     block[..4].copy_from_slice(&len.to_le_bytes());
     block
@@ -538,6 +545,11 @@ fn every_number_with_any_argument_is_harmless() {
         nr::__NR_futex,
         nr::__NR_poll,
         nr::__NR_ppoll,
+        nr::__NR_select,
+        nr::__NR_pselect6,
+        // To read it waits for signals.
+        nr::__NR_signalfd,
+        nr::__NR_signalfd4,
     ];
     // No CPU would ever run the new thread.
     let begins = [nr::__NR_clone, nr::__NR_clone3, nr::__NR_fork, nr::__NR_vfork];

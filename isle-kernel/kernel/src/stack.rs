@@ -135,7 +135,8 @@ mod tests {
         block[8..12].copy_from_slice(&(env.len() as u32).to_le_bytes());
         block[24..28].copy_from_slice(&1u32.to_le_bytes());
         block.extend([0xaa; 16]);
-        for text in args.iter().chain(env).chain([&b"/bin/hello".as_slice()]) {
+        block.resize(core::mem::size_of::<hermit_plat::abi::offload::StartBlock>(), 0);
+        for text in args.iter().chain(env).chain([&b"/bin/hello".as_slice(), &b"node".as_slice()]) {
             block.extend(*text);
             block.push(0);
         }

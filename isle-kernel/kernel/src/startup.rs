@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem::size_of;
-use hermit_plat::abi::offload::StartBlock;
+use hermit_plat::abi::offload::{StartBlock, LIMITS};
 
 /// Numbers of processes are below this (Linux: PID_MAX_LIMIT).
 pub const PID_LIMIT: u32 = 1 << 22;
@@ -33,6 +33,17 @@ pub struct Startup {
     pub gid: u32,
     pub egid: u32,
     pub random: [u8; 16],
+    pub suid: u32,
+    pub sgid: u32,
+    pub pgid: u32,
+    pub sid: u32,
+    pub umask: u32,
+    /// getrlimit(2): soft and hard, by number.
+    pub limits: [[u64; 2]; LIMITS],
+    /// getgroups(2).
+    pub groups: Arc<Vec<u32>>,
+    /// Linux's name.
+    pub host_name: Vec<u8>,
 }
 
 /// Takes fields off the front of a block.
@@ -73,17 +84,33 @@ impl Startup {
             gid: r.u32()?,
             egid: r.u32()?,
             random: r.bytes()?,
+            suid: r.u32()?,
+            sgid: r.u32()?,
+            pgid: r.u32()?,
+            sid: r.u32()?,
+            umask: r.u32()?,
             ..Self::default()
         };
-        block.drain(..size_of::<StartBlock>());
+        let group_count = r.count()?;
+        for limit in this.limits.iter_mut().flatten() {
+            *limit = u64::from_le_bytes(r.bytes()?);
+        }
+        let groups = r.0.get(..group_count.checked_mul(4)?)?;
+        let groups: Vec<u32> = groups.chunks_exact(4).filter_map(|g| Some(u32::from_le_bytes(g.try_into().ok()?))).collect();
+        block.drain(..groups.len().checked_mul(4)?.checked_add(size_of::<StartBlock>())?);
+        this.groups = Arc::new(groups);
         this.strings = Arc::new(block);
         let before = this.arg_count.checked_add(this.env_count)?;
-        let path = this.strings().nth(before)?;
-        // Paths are short; nothing follows.
-        if this.strings().nth(before.checked_add(1)?).is_some() || path.len() > PATH_MAX {
+        let strings: Vec<&[u8]> = this.strings().skip(before).take(3).collect();
+        // Both are short; nothing follows.
+        let [path, host_name] = *strings.as_slice() else { return None };
+        if path.len() > PATH_MAX || host_name.len() > PATH_MAX {
             return None;
         }
-        this.path = path.to_vec();
+        let (path, host_name) = (path.to_vec(), host_name.to_vec());
+        let end = this.strings.iter().rposition(|b| *b == 0)?.checked_sub(host_name.len())?;
+        Arc::get_mut(&mut this.strings)?.truncate(end);
+        (this.path, this.host_name) = (path, host_name);
         Some(this)
     }
 
@@ -107,18 +134,12 @@ impl Startup {
             strings.push(0);
         }
         let (arg_count, env_count) = (arguments.len(), environment.len());
-        Some(Self { strings: Arc::new(strings), arg_count, env_count, path, exe_fd, exe_size, ..self.identity() })
+        Some(Self { strings: Arc::new(strings), arg_count, env_count, path, exe_fd, exe_size, ..self.clone() })
     }
 
     /// The same for a child process.
     pub fn of_child(&self, pid: u32, ppid: u32, random: [u8; 16]) -> Self {
         Self { pid, ppid, random, ..self.clone() }
-    }
-
-    /// The same without a program.
-    fn identity(&self) -> Self {
-        let Self { pid, ppid, uid, euid, gid, egid, random, .. } = *self;
-        Self { pid, ppid, uid, euid, gid, egid, random, ..Self::default() }
     }
 
     /// Arguments, environment and path, without their NULs.
@@ -149,7 +170,14 @@ mod tests {
             b.extend(id.to_le_bytes());
         }
         b.extend([7; 16]);
-        for s in args.iter().chain(env).chain([&path]) {
+        for word in [1002u32, 1003, 90, 80, 0o22, 2] {
+            b.extend(word.to_le_bytes());
+        }
+        for limit in 0..2 * LIMITS as u64 {
+            b.extend(limit.to_le_bytes());
+        }
+        b.extend([50u32, 51].iter().flat_map(|g| g.to_le_bytes()));
+        for s in args.iter().chain(env).chain([&path, &"node"]) {
             b.extend(s.as_bytes());
             b.push(0);
         }
@@ -165,6 +193,9 @@ mod tests {
         assert_eq!((s.arg_count, s.env_count, s.path.as_slice()), (2, 1, b"/tmp/a".as_slice()));
         assert_eq!((s.exe_fd, s.exe_size, s.pid, s.ppid, s.uid, s.egid), (3, 4096, 100, 1, 1000, 1001));
         assert_eq!(s.random, [7; 16]);
+        assert_eq!((s.suid, s.sgid, s.pgid, s.sid, s.umask), (1002, 1003, 90, 80, 0o22));
+        assert_eq!((s.limits[7], s.groups.as_slice()), ([14, 15], [50, 51].as_slice()));
+        assert_eq!(s.host_name, b"node");
     }
 
     #[test]
@@ -180,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_is_refused(changes in prop::collection::vec((0..90usize, any::<u8>()), 1..6), cut in 0..90usize) {
+        fn garbage_is_refused(changes in prop::collection::vec((0..380usize, any::<u8>()), 1..6), cut in 0..380usize) {
             let mut b = block(&["./a", "b"], &["X=1"], "/tmp/a");
             for (at, byte) in changes {
                 if let Some(b) = b.get_mut(at) {

@@ -3,14 +3,16 @@
 //! A thread of an application: what it alone uses, and its life from the first instruction to the last.
 
 use crate::errno::{End, Errno, Fail};
-use crate::fd::{File, Files, Kind};
+use crate::fd::{File, Files};
 use crate::link::Call;
-use crate::mem::access::Pieces;
+use crate::mem::access::{Piece, Pieces};
 use crate::mem::space::{Access, Fault, Space};
 use crate::mem::user::Memory;
+use crate::offload::{Given, Place};
 use crate::process::Process;
 use crate::sched::{self, CpuMask, Registers, Task};
 use crate::signal::{self, number, Info};
+use crate::syscall::paths;
 use crate::{futex, load, mapped, offload, serve, syscall};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -260,10 +262,34 @@ impl Thread {
 
     /// Makes a forwarded system call.
     pub fn forward(&self, number: u32, args: [u64; 6]) -> Result<u64, Fail> {
+        self.forward_given(number, args, Default::default())
+    }
+
+    /// Makes a forwarded system call, some of whose buffers are the kernel's. Paths are looked at first: those that mean
+    /// something else on Linux are put right, those that only the isle has are an error.
+    pub fn forward_given(&self, number: u32, args: [u64; 6], mut given: [Given; 6]) -> Result<u64, Fail> {
         let call = table::find(number, args[1]).ok_or(Errno::ENOSYS)?;
-        let request = self
-            .memory()
-            .access(|space| offload::prepare(&call, args, Pieces::of(&self.task), space, &self.files()))?;
+        // Both are kept until the call is over.
+        let cwd = self.process.fs.lock().cwd.clone();
+        let _looked = paths::translate(self, &call, args, &mut given, cwd.as_ref())?;
+        let request = self.memory().access(|space| {
+            let place = Place { files: &self.files(), cwd: cwd.as_ref() };
+            offload::prepare(&call, args, &given, Pieces::of(&self.task), space, &place)
+        })?;
+        self.post(&call, &request)
+    }
+
+    /// Makes a call of the kernel's own: with the proxy's descriptors, and with buffers that the kernel has, each by the
+    /// argument that it is.
+    pub fn ask(&self, number: u32, args: [u64; 6], buffers: &[(usize, Piece)]) -> Result<u64, Fail> {
+        let call = table::find(number, args[1]).ok_or(Errno::ENOSYS)?;
+        let mut request = Call { number, args, ..Call::default() };
+        for (index, piece) in buffers {
+            if let (Some(arg), Some(len)) = (request.args.get_mut(*index), request.lens.get_mut(*index)) {
+                (*arg, *len) = (1, piece.len);
+            }
+            request.pieces.add(*piece)?;
+        }
         self.post(&call, &request)
     }
 
@@ -276,13 +302,49 @@ impl Thread {
         Ok(offload::check(call, request, result)?)
     }
 
-    /// Closes a file that nothing stands for any more.
-    pub fn close_file(&self, file: Option<File>) -> Result<u64, Fail> {
-        let Some(File { kind: Kind::Remote(fd), .. }) = file else {
-            return Ok(0);
-        };
+    /// Closes a descriptor of the proxy's.
+    pub fn close_remote(&self, fd: i32) -> Result<u64, Fail> {
         let request = Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
         Ok(self.process.link.call(&self.task, &request)? as u64)
+    }
+
+    /// Closes a file, unless something else stands for it.
+    pub fn close_file(&self, file: Arc<File>) -> Result<u64, Fail> {
+        match Arc::into_inner(file).and_then(File::release) {
+            Some(fd) => self.close_remote(fd),
+            None => Ok(0),
+        }
+    }
+
+    /// Closes what nothing stands for any more: the last one was in the hands of a call that is over.
+    pub fn close_unused(&self) {
+        let closing = &self.process.link.closing;
+        while closing.any() {
+            let Some(fd) = closing.take() else { break };
+            match self.close_remote(fd) {
+                // It hasn't been asked for yet.
+                Err(Fail::Restart) => return closing.add(fd),
+                Err(Fail::Ended) => return,
+                Err(Fail::Errno(_)) | Ok(_) => {}
+            }
+        }
+    }
+
+    /// Closes what its process alone has open, though that ends: others may wait for the end of a pipe.
+    pub fn release_files(&self) {
+        if Arc::strong_count(&self.process.files) == 1 {
+            let files = core::mem::replace(&mut *self.process.files.lock(), Files::empty());
+            drop(files);
+        }
+        let fs = core::mem::take(&mut *self.process.fs.lock());
+        drop(fs);
+        let closing = &self.process.link.closing;
+        while let Some(fd) = closing.take() {
+            let call = Call { number: syscall::number::CLOSE, args: [fd as u64, 0, 0, 0, 0, 0], ..Call::default() };
+            if self.process.link.call_to_the_end(&self.task, &call) == Err(Fail::Ended) {
+                break;
+            }
+        }
     }
 
     fn exception(&mut self, exception: Exception) -> Result<(), Ended> {
@@ -419,6 +481,10 @@ impl Thread {
         if self.process.thread_count() == 1 {
             // Nobody else can write to it any more, if the memory is the process's own.
             mapped::write_back_all(&self, &|call| self.process.link.call_to_the_end(&self.task, call));
+            // With the first process the proxy ends, and all that it has open.
+            if !self.process.is_first() {
+                self.release_files();
+            }
         }
         if self.process.remove(&self.task) {
             serve::close(&self.process);

@@ -6,10 +6,8 @@ use crate::sched::{self, Task};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use hermit_plat::abi::channel::{state, Request, REQUESTS};
+use hermit_plat::abi::channel::{state, Request, REQUESTS, WORDS};
 use spin::Mutex;
-
-const WORDS: usize = REQUESTS.div_ceil(64);
 
 /// The requests of a channel, shared by all threads of its application.
 pub struct Requests {
@@ -23,7 +21,8 @@ pub struct Requests {
     waiting_count: AtomicUsize,
 }
 
-fn place(index: usize) -> (usize, u64) {
+/// The word and the bit of a request in a set.
+pub fn place(index: usize) -> (usize, u64) {
     (index / 64, 1 << (index % 64))
 }
 

@@ -47,7 +47,8 @@ impl Pieces {
         Self { list, pins: None }
     }
 
-    fn add(&mut self, piece: Piece) -> Result<(), Errno> {
+    /// Appends one.
+    pub fn add(&mut self, piece: Piece) -> Result<(), Errno> {
         reserve(&mut self.list, 1)?;
         if let Some(pins) = &mut self.pins {
             frames::shared().lock().pin(pins, piece.offset, piece.len)?;

@@ -13,8 +13,8 @@
 //! | `fault.rs` | what happens on a touch |
 //! | `fork.rs` | a copy of it all for another process |
 //! | `access.rs` | the kernel's own access to an application's memory |
-//! | `scratch.rs` | memory for what the kernel itself asks Linux |
 //! | `user.rs` | the same for a thread's system calls |
+//! | `scratch.rs` | memory of the kernel's own that the proxy can reach |
 //!
 //! An application's addresses, from low to high: the program (`0x400000`, or `0x5555…` if position independent),
 //! its heap right behind it, mappings growing downwards from below the stack, the stack, clock page and vDSO.

@@ -30,6 +30,10 @@ pub const SLICE_NS: u64 = 4_000_000;
 /// How long an idle CPU looks around before it halts: about what a halt and an interrupt would cost.
 const SPIN_NS: u64 = 20_000;
 
+/// How often a thread that spins for Linux looks before it pauses and lets interrupts in. In a virtual machine a PAUSE may take
+/// longer than the answer.
+const LOOKS_PER_PAUSE: u32 = 16;
+
 const NEVER: u64 = u64::MAX;
 
 /// Why a wait is over.
@@ -539,22 +543,47 @@ fn look(me: &Task, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> O
     }
 }
 
-/// As [`wait`], for a word that Linux writes: the kick that follows goes to the CPU whose number `announce` is told.
-pub fn wait_for_linux(me: &Arc<Task>, word: &'static AtomicU32, value: u32, announce: &dyn Fn(usize), by: By) -> Woken {
+/// An answer that Linux gives by writing a word.
+pub struct Answer<'a> {
+    pub word: &'static AtomicU32,
+    pub value: u32,
+    /// How long to wait for it before others get the CPU, or it halts.
+    pub spin_ns: u64,
+    /// Is told the number of the CPU that Linux is to kick.
+    pub announce: &'a dyn Fn(usize),
+}
+
+/// As [`wait`], for an answer of Linux's.
+pub fn wait_for_linux(me: &Arc<Task>, answer: &Answer, by: By) -> Woken {
+    let &Answer { word, value, spin_ns, announce } = answer;
     let done = || word.load(Ordering::SeqCst) == value;
     if cpus().is_empty() {
         return wait_for(me, None, by, &done);
     }
     let cpu = this();
-    if cpu.ready.load(Ordering::Relaxed) == 0 {
-        let end = time::tsc().saturating_add(time::from_ns(SPIN_NS));
-        while time::tsc() < end && !done() && !me.has_attention() {
-            crate::serve::look_at_orders();
-            core::hint::spin_loop();
-        }
+    let limit = time::from_ns(spin_ns);
+    let began = time::tsc();
+    let mut looks: u32 = 0;
+    while cpu.ready.load(Ordering::Relaxed) == 0 && !me.has_attention() {
         if done() {
             return Woken::Ready;
         }
+        if time::tsc().saturating_sub(began) >= limit {
+            break;
+        }
+        looks = looks.wrapping_add(1);
+        // Others may want something of this CPU, which takes no interrupts otherwise.
+        if looks.is_multiple_of(LOOKS_PER_PAUSE) {
+            core::hint::spin_loop();
+            cpu::take_interrupts();
+            cpu.note_timer();
+            crate::serve::look_at_orders();
+            cpu.wake_sleepers();
+            cpu.wake_answered();
+        }
+    }
+    if done() {
+        return Woken::Ready;
     }
     cpu.waiting.lock().push(Waiting { word, value, task: me.clone() });
     cpu.waiting_count.fetch_add(1, Ordering::SeqCst);

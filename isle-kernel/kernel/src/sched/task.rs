@@ -136,7 +136,14 @@ pub struct Task {
     pub waits_for: AtomicU64,
     /// Woken by futex(2).
     pub futex_woken: AtomicBool,
+    /// See [`Task::watch`].
+    watch: AtomicU32,
 }
+
+/// Values of [`Task::watch`].
+const WATCHES_NOTHING: u32 = 0;
+const WATCHES: u32 = 1;
+const STIRRED: u32 = 2;
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
@@ -170,6 +177,7 @@ impl Task {
             policy: AtomicU64::new(0),
             waits_for: AtomicU64::new(0),
             futex_woken: AtomicBool::new(false),
+            watch: AtomicU32::new(WATCHES_NOTHING),
         }))
     }
 
@@ -205,6 +213,23 @@ impl Task {
         }
     }
 
+    /// It waits for something that the isle keeps to be ready, or doesn't any more (see `kept`).
+    pub fn watch(&self, on: bool) {
+        self.watch.store(if on { WATCHES } else { WATCHES_NOTHING }, Ordering::SeqCst);
+    }
+
+    /// Something may be ready that it waits for: the wait that it is in ends as by a signal.
+    pub fn stir(self: &Arc<Self>) {
+        if self.watch.compare_exchange(WATCHES, STIRRED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.notify();
+        }
+    }
+
+    /// True if it has been stirred since it began to watch.
+    pub fn is_stirred(&self) -> bool {
+        self.watch.load(Ordering::SeqCst) == STIRRED
+    }
+
     /// True if it has to look at its signals, or its process ends.
     pub fn has_attention(&self) -> bool {
         self.attention.load(Ordering::SeqCst)
@@ -217,7 +242,7 @@ impl Task {
 
     /// True if a wait has to end: for a signal or the end of the process.
     pub fn is_interrupted(&self) -> bool {
-        if self.has_to_leave() {
+        if self.has_to_leave() || self.is_stirred() {
             return true;
         }
         if !self.has_attention() {

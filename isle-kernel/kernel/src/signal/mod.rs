@@ -304,6 +304,7 @@ pub fn send(process: &Process, to: Option<&Arc<Task>>, info: Info) -> Result<(),
     if free {
         receiver.notify();
     } else if awaits(&receiver) {
+        receiver.stir();
         sched::wake(&receiver);
     }
     Ok(())

@@ -1,43 +1,75 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! epoll(7) and eventfd(2). Both are the proxy's, as all that they can watch.
+//! epoll(7). The sets are the proxy's, as most of what they can watch; what the isle keeps is watched here.
 
-use super::{file, nr, signal, time, Outcome};
+use super::{nr, open, signal, time, Outcome};
 use crate::errno::{Errno, Fail};
+use crate::fd::{File, Kind};
+use crate::kept::{event, Kept, Member, Watch, Watched};
+use crate::mem::access::element;
 use crate::thread::Thread;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use hermit_plat::abi::offload::EPOLL_EVENT;
+use hermit_plat::time::monotonic_ns;
 
-pub fn eventfd(t: &mut Thread, count: u64, flags: u64) -> Outcome {
-    make(t, nr::__NR_eventfd2, [count, flags, 0, 0, 0, 0], flags as u32)
-}
-
-pub fn epoll_create(t: &mut Thread, size: u64) -> Outcome {
+pub fn epoll_create(t: &mut Thread, [size, ..]: [u64; 6]) -> Outcome {
     if size as i32 <= 0 {
         return Err(Errno::EINVAL.into());
     }
-    epoll_create1(t, 0)
+    epoll_create1(t, [0; 6])
 }
 
-pub fn epoll_create1(t: &mut Thread, flags: u64) -> Outcome {
-    make(t, nr::__NR_epoll_create1, [flags, 0, 0, 0, 0, 0], flags as u32)
+pub fn epoll_create1(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    open::new_file(t, a[0] as u32, |t| t.forward(nr::__NR_epoll_create1, a), File::epoll)
 }
 
-/// Opens a descriptor by a call whose flags are named like those of open(2).
-fn make(t: &mut Thread, number: u32, args: [u64; 6], flags: u32) -> Outcome {
-    if !t.files().has_room() {
-        return Err(Errno::EMFILE.into());
+pub fn epoll_ctl(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [set, operation, fd, at, ..] = a;
+    let operation = operation as u32;
+    let mut bytes = [0; EPOLL_EVENT as usize];
+    if operation != nr::EPOLL_CTL_DEL {
+        t.memory().read(at, &mut bytes)?;
     }
-    file::open_remote(t, number, args, nr::O_RDWR | flags & nr::O_NONBLOCK, flags & nr::O_CLOEXEC != 0)
+    let set = t.files().get(set)?.clone();
+    let file = t.files().get(fd)?.clone();
+    let Kind::Kept(kept) = &file.kind else {
+        return t.forward(nr::__NR_epoll_ctl, a);
+    };
+    if !kept.can_wait() {
+        return Err(Errno::EPERM.into());
+    }
+    let Kind::Epoll(_, Watched(members)) = &set.kind else { return Err(Errno::EINVAL.into()) };
+    let (events, data) = bytes.split_first_chunk().ok_or(Errno::EINVAL)?;
+    let data = data.first_chunk().map_or(0, |d| u64::from_le_bytes(*d));
+    let new = Member {
+        fd: fd as u32,
+        file: Arc::downgrade(&file),
+        events: u32::from_le_bytes(*events),
+        data,
+        is_told: false,
+    };
+    let mut members = members.lock();
+    let is_same = |m: &Member| m.fd == new.fd && m.file.ptr_eq(&new.file);
+    let place = members.iter().position(is_same);
+    match (operation, place) {
+        (nr::EPOLL_CTL_ADD, Some(_)) => return Err(Errno::EEXIST.into()),
+        (nr::EPOLL_CTL_ADD, None) => crate::mem::push(&mut members, new)?,
+        (nr::EPOLL_CTL_DEL | nr::EPOLL_CTL_MOD, None) => return Err(Errno::ENOENT.into()),
+        (nr::EPOLL_CTL_DEL, Some(at)) => drop(members.remove(at)),
+        (nr::EPOLL_CTL_MOD, Some(at)) => {
+            if let Some(member) = members.get_mut(at) {
+                *member = new;
+            }
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
 }
 
-pub fn epoll_wait(t: &mut Thread, [epoll, events, count, timeout_ms, ..]: [u64; 6]) -> Outcome {
-    if count as i32 <= 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    match t.forward(nr::__NR_epoll_wait, [epoll, events, count, timeout_ms, 0, 0]) {
-        // Never begun again after a handler (signal(7)).
-        Err(Fail::Restart) => Err(Errno::EINTR.into()),
-        result => result,
-    }
+pub fn epoll_wait(t: &mut Thread, [set, events, count, timeout_ms, ..]: [u64; 6]) -> Outcome {
+    let timeout = u64::try_from(timeout_ms as i32).ok().map(|ms| ms * 1_000_000);
+    wait(t, set, events, count, timeout)
 }
 
 pub fn epoll_pwait(t: &mut Thread, a: [u64; 6]) -> Outcome {
@@ -45,9 +77,75 @@ pub fn epoll_pwait(t: &mut Thread, a: [u64; 6]) -> Outcome {
 }
 
 pub fn epoll_pwait2(t: &mut Thread, a: [u64; 6]) -> Outcome {
-    let timeout_ms = match a[3] {
-        0 => u64::MAX,
-        at => time::read_timespec(t, at)?.div_ceil(1_000_000).min(i32::MAX as u64),
-    };
-    signal::with_mask(t, a[4], a[5], |t| epoll_wait(t, [a[0], a[1], a[2], timeout_ms, 0, 0]))
+    let timeout = if a[3] == 0 { None } else { Some(time::read_timespec(t, a[3])?) };
+    signal::with_mask(t, a[4], a[5], |t| wait(t, a[0], a[1], a[2], timeout))
+}
+
+fn wait(t: &mut Thread, set: u64, events: u64, count: u64, timeout: Option<u64>) -> Outcome {
+    if count as i32 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let file = t.files().get(set)?.clone();
+    let Kind::Epoll(_, watched) = &file.kind else { return Err(Errno::EINVAL.into()) };
+    let end = timeout.map(|ns| monotonic_ns().saturating_add(ns));
+    loop {
+        let task = t.task.clone();
+        let members = watched.members();
+        let kept = || members.iter().filter_map(|(_, file)| kept_of(file));
+        let watch = (!members.is_empty()).then(|| Watch::begin(&task, kept()));
+        let found = look(t, watched, count);
+        for (index, (found, data)) in (0..).zip(&found) {
+            let at = element(events, index, EPOLL_EVENT.into())?;
+            t.memory().write(at, &found.to_le_bytes())?;
+            t.memory().write(at.wrapping_add(4), &data.to_le_bytes())?;
+        }
+        let done = found.len() as u64;
+        let rest = if done > 0 { Some(0) } else { end.map(|end| end.saturating_sub(monotonic_ns())) };
+        let timeout_ms = rest.map_or(u64::MAX, |ns| ns.div_ceil(1_000_000).min(i32::MAX as u64));
+        let result = if done < count {
+            let at = element(events, done, EPOLL_EVENT.into())?;
+            t.forward(nr::__NR_epoll_wait, [set, at, count - done, timeout_ms, 0, 0])
+        } else {
+            Ok(0)
+        };
+        let is_stirred = task.is_stirred();
+        drop(watch);
+        match result {
+            Ok(more) => return Ok(done + more),
+            Err(_) if done > 0 => return Ok(done),
+            // What the isle keeps is looked at once more.
+            Err(Fail::Restart) if is_stirred => {}
+            // Never begun again after a handler (signal(7)).
+            Err(Fail::Restart) => return Err(Errno::EINTR.into()),
+            Err(fail) => return Err(fail),
+        }
+    }
+}
+
+fn kept_of(file: &File) -> Option<&Kept> {
+    match &file.kind {
+        Kind::Kept(kept) => Some(kept),
+        _ => None,
+    }
+}
+
+/// What there is of what the isle keeps: events and data, of at most `most` members.
+fn look(t: &Thread, watched: &Watched, most: u64) -> Vec<(u32, u64)> {
+    let mut found = Vec::new();
+    let mut members = watched.0.lock();
+    for member in members.iter_mut() {
+        let Some(file) = member.file.upgrade() else { continue };
+        let Some(kept) = kept_of(&file) else { continue };
+        let wanted = member.events as u16 | event::ERR | event::HUP;
+        let ready = kept.readiness(&t.task) & wanted;
+        let is_once = member.events & (nr::EPOLLONESHOT | nr::EPOLLET) != 0;
+        if ready == 0 {
+            // EPOLLET: what comes next is news.
+            member.is_told &= member.events & nr::EPOLLONESHOT != 0;
+        } else if !member.is_told && (found.len() as u64) < most {
+            member.is_told = is_once;
+            found.push((ready.into(), member.data));
+        }
+    }
+    found
 }

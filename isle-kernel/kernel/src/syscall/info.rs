@@ -4,9 +4,9 @@
 
 use super::Outcome;
 use crate::errno::Errno;
-use crate::mem::STACK_LEN;
+use crate::fd;
+use crate::mem::frames;
 use crate::thread::Thread;
-use crate::{fd, mem::frames};
 use alloc::format;
 use alloc::vec::Vec;
 use linux_raw_sys::general as nr;
@@ -17,38 +17,22 @@ const RELEASE: &str = "6.12.0-hermit";
 /// Limits: soft and hard, by number.
 pub type Limits = [[u64; 2]; nr::RLIM_NLIMITS as usize];
 
-/// Those that an application begins with.
-pub fn default_limits() -> Limits {
-    let mut limits = [[u64::MAX; 2]; nr::RLIM_NLIMITS as usize];
-    for (resource, soft, hard) in [
-        (nr::RLIMIT_STACK, STACK_LEN, STACK_LEN),
-        (nr::RLIMIT_NOFILE, fd::MAX as u64, fd::MAX as u64),
-        (nr::RLIMIT_CORE, 0, 0),
-        (nr::RLIMIT_NICE, 0, 0),
-        (nr::RLIMIT_RTPRIO, 0, 0),
-    ] {
-        if let Some(limit) = limits.get_mut(resource as usize) {
-            *limit = [soft, hard];
-        }
-    }
-    limits
-}
-
-pub fn uname(t: &mut Thread, to: u64) -> Outcome {
+pub fn uname(t: &mut Thread, [to, ..]: [u64; 6]) -> Outcome {
     const FIELD: usize = 65;
     let isle = hermit_plat::shared::try_get().map_or(0, |s| s.boot.isle);
-    let node = format!("isle{isle}");
     let version = format!("HermitCore isle {isle}");
     let mut bytes = Vec::new();
-    for (index, text) in ["Linux", &node, RELEASE, &version, "x86_64", "(none)"].iter().enumerate() {
-        bytes.extend(text.bytes().take(FIELD - 1));
+    let node = t.process.startup().host_name.as_slice();
+    let texts = [b"Linux", node, RELEASE.as_bytes(), version.as_bytes(), b"x86_64", b"(none)"];
+    for (index, text) in texts.iter().enumerate() {
+        bytes.extend(text.iter().take(FIELD - 1));
         bytes.resize((index + 1) * FIELD, 0);
     }
     t.memory().write(to, &bytes)?;
     Ok(0)
 }
 
-pub fn sysinfo(t: &mut Thread, to: u64) -> Outcome {
+pub fn sysinfo(t: &mut Thread, [to, ..]: [u64; 6]) -> Outcome {
     let (used, all) = {
         let frames = frames::shared().lock();
         (frames.used(), frames.len())
@@ -63,7 +47,7 @@ pub fn sysinfo(t: &mut Thread, to: u64) -> Outcome {
     Ok(0)
 }
 
-pub fn getrusage(t: &mut Thread, who: u64, to: u64) -> Outcome {
+pub fn getrusage(t: &mut Thread, [who, to, ..]: [u64; 6]) -> Outcome {
     let mut words = [0; 18];
     match who as i32 {
         0 | 1 => {
@@ -79,14 +63,14 @@ pub fn getrusage(t: &mut Thread, who: u64, to: u64) -> Outcome {
     Ok(0)
 }
 
-pub fn getrlimit(t: &mut Thread, resource: u64, to: u64) -> Outcome {
+pub fn getrlimit(t: &mut Thread, [resource, to, ..]: [u64; 6]) -> Outcome {
     if to == 0 && resource < u64::from(nr::RLIM_NLIMITS) {
         return Err(Errno::EFAULT.into());
     }
     prlimit64(t, [0, resource, 0, to, 0, 0])
 }
 
-pub fn setrlimit(t: &mut Thread, resource: u64, from: u64) -> Outcome {
+pub fn setrlimit(t: &mut Thread, [resource, from, ..]: [u64; 6]) -> Outcome {
     if from == 0 {
         return Err(Errno::EFAULT.into());
     }
@@ -104,11 +88,15 @@ pub fn prlimit64(t: &mut Thread, [pid, resource, new, old, ..]: [u64; 6]) -> Out
         if soft > hard {
             return Err(Errno::EINVAL.into());
         }
-        if hard > before[1] {
+        let is_files = resource == nr::RLIMIT_NOFILE as usize;
+        if hard > before[1] && (t.process.startup().euid != 0 || is_files) || is_files && hard > fd::MAX as u64 {
             return Err(Errno::EPERM.into());
         }
         if let Some(limit) = t.process.limits.lock().get_mut(resource) {
             *limit = [soft, hard];
+        }
+        if is_files {
+            t.files().set_limit(soft);
         }
     }
     if old != 0 {
@@ -117,7 +105,7 @@ pub fn prlimit64(t: &mut Thread, [pid, resource, new, old, ..]: [u64; 6]) -> Out
     Ok(0)
 }
 
-pub fn getrandom(t: &mut Thread, to: u64, len: u64, flags: u64) -> Outcome {
+pub fn getrandom(t: &mut Thread, [to, len, flags, ..]: [u64; 6]) -> Outcome {
     /// Enough at once; callers go on until they have all.
     const MAX: u64 = 1 << 20;
     const KNOWN: u32 = nr::GRND_NONBLOCK | nr::GRND_RANDOM | nr::GRND_INSECURE;

@@ -14,7 +14,6 @@ use crate::mem::{page_down, page_up, LOWEST};
 use crate::offload::MAX_TRANSFER;
 use crate::thread::Thread;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 use hermit_plat::abi::PAGE_SIZE;
 use hermit_plat::paging::Prot;
 use hermit_plat::user;
@@ -92,7 +91,7 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
 
 /// What a mapping of a file shows; `None`: zeros of its own.
 fn backing_of(t: &Thread, file: &Arc<File>, first: u64, shared: bool, prot: Prot) -> Result<Option<Backing>, Fail> {
-    let access = file.flags.load(Ordering::Relaxed) & nr::O_ACCMODE;
+    let access = mapped::flags(t, file.remote_fd().ok_or(Errno::ENODEV)?)? & nr::O_ACCMODE;
     if access == nr::O_WRONLY || (shared && prot.write && access != nr::O_RDWR) {
         return Err(Errno::EACCES.into());
     }

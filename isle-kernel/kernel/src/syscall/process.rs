@@ -13,14 +13,6 @@ use core::sync::atomic::Ordering;
 use hermit_plat::{cpu, user};
 use linux_raw_sys::general as nr;
 
-fn is_self(t: &Thread, pid: u64) -> Result<(), Errno> {
-    match pid as u32 {
-        0 => Ok(()),
-        pid if pid == t.process.pid() => Ok(()),
-        _ => Err(Errno::ESRCH),
-    }
-}
-
 /// The thread that a call about scheduling means.
 fn thread(t: &Thread, tid: u64) -> Result<Arc<Task>, Errno> {
     match tid as i32 {
@@ -28,20 +20,6 @@ fn thread(t: &Thread, tid: u64) -> Result<Arc<Task>, Errno> {
         1.. => t.process.thread(tid as u32).ok_or(Errno::ESRCH),
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// Calls that are about oneself and return the process's number.
-pub fn of_self(t: &mut Thread, pid: u64) -> Outcome {
-    is_self(t, pid)?;
-    Ok(t.process.startup().pid.into())
-}
-
-/// getresuid(2), getresgid(2).
-pub fn ids(t: &mut Thread, a: [u64; 6], ids: [u32; 3]) -> Outcome {
-    for (to, id) in a.iter().zip(ids) {
-        t.memory().write(*to, &id.to_le_bytes())?;
-    }
-    Ok(0)
 }
 
 pub fn arch_prctl(t: &mut Thread, code: u64, address: u64) -> Outcome {
@@ -66,35 +44,6 @@ pub fn arch_prctl(t: &mut Thread, code: u64, address: u64) -> Outcome {
         Ok(0)
     } else {
         Err(Errno::EPERM.into())
-    }
-}
-
-pub fn prctl(t: &mut Thread, option: u64, arg: u64) -> Outcome {
-    const PR_SET_NAME: u64 = 15;
-    const PR_GET_NAME: u64 = 16;
-    const NAME_LEN: usize = 16;
-    match option {
-        PR_SET_NAME => {
-            // Longer names are cut, as on Linux.
-            let mut name = Vec::new();
-            for index in 0..NAME_LEN as u64 - 1 {
-                let mut byte = [0];
-                t.memory().read(element(arg, index, 1)?, &mut byte)?;
-                if byte == [0] {
-                    break;
-                }
-                name.extend(byte);
-            }
-            t.name = name;
-            Ok(0)
-        }
-        PR_GET_NAME => {
-            let mut name = t.name.clone();
-            name.resize(NAME_LEN, 0);
-            t.memory().write(arg, &name)?;
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL.into()),
     }
 }
 
@@ -141,6 +90,11 @@ pub fn sched_setscheduler(t: &mut Thread, tid: u64, policy: u64, param: u64) -> 
     let policy = policy as u32 & !nr::SCHED_RESET_ON_FORK;
     let priority = t.memory().read_u32(param)?;
     set_policy(&task, policy, priority)
+}
+
+/// sched_setscheduler(2) with a priority that has been read.
+pub fn set_scheduler(t: &mut Thread, tid: u64, policy: u64, priority: u32) -> Outcome {
+    set_policy(&*thread(t, tid)?, policy as u32, priority)
 }
 
 fn set_policy(task: &Task, policy: u32, priority: u32) -> Outcome {

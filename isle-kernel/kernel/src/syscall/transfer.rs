@@ -7,9 +7,9 @@
 //! doesn't fit into one request goes on in the next. Only where the next read might wait although there are
 //! bytes to return already, that is where one can't seek, one request has to do.
 
-use super::{nr, Outcome};
+use super::{kept, nr, Outcome};
 use crate::errno::{Errno, Fail};
-use crate::fd::{File, Kind};
+use crate::fd::File;
 use crate::link::Call;
 use crate::mem::access::{element, Pieces};
 use crate::mem::space::Access;
@@ -19,7 +19,6 @@ use crate::signal::{self, Info};
 use crate::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use hermit_plat::abi::channel::SEGMENTS;
 use hermit_plat::abi::offload;
 use hermit_plat::user;
@@ -37,41 +36,41 @@ struct Buffer {
 }
 
 /// A transfer, and how far it has come.
-struct Transfer {
+struct Transfer<'a> {
     number: u32,
     access: Access,
     fd: i32,
     /// Where in the file; `None`: at its position.
     offset: Option<u64>,
-    buffers: Vec<Buffer>,
+    buffers: &'a [Buffer],
     done: u64,
     len: u64,
 }
 
 pub fn read(t: &mut Thread, [fd, address, len, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), None, Access::Write)
+    run(t, fd, &[Buffer { address, len }], None, Access::Write)
 }
 
 pub fn write(t: &mut Thread, [fd, address, len, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), None, Access::Read)
+    run(t, fd, &[Buffer { address, len }], None, Access::Read)
 }
 
 pub fn pread(t: &mut Thread, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Write)
+    run(t, fd, &[Buffer { address, len }], Some(offset), Access::Write)
 }
 
 pub fn pwrite(t: &mut Thread, [fd, address, len, offset, ..]: [u64; 6]) -> Outcome {
-    run(t, fd, Vec::from([Buffer { address, len }]), Some(offset), Access::Read)
+    run(t, fd, &[Buffer { address, len }], Some(offset), Access::Read)
 }
 
 pub fn readv(t: &mut Thread, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
     let buffers = buffers(t, list, count)?;
-    run(t, fd, buffers, offset, Access::Write)
+    run(t, fd, &buffers, offset, Access::Write)
 }
 
 pub fn writev(t: &mut Thread, [fd, list, count, ..]: [u64; 6], offset: Option<u64>) -> Outcome {
     let buffers = buffers(t, list, count)?;
-    run(t, fd, buffers, offset, Access::Read)
+    run(t, fd, &buffers, offset, Access::Read)
 }
 
 /// The offset of preadv2(2) and pwritev2(2), which may be "the current one"; flags aren't offered.
@@ -99,15 +98,17 @@ fn buffers(t: &mut Thread, list: u64, count: u64) -> Result<Vec<Buffer>, Errno> 
     Ok(all)
 }
 
-fn run(t: &mut Thread, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, access: Access) -> Outcome {
+fn run(t: &mut Thread, fd: u64, buffers: &[Buffer], offset: Option<u64>, access: Access) -> Outcome {
     if offset.is_some_and(|o| o > i64::MAX as u64) {
         return Err(Errno::EINVAL.into());
     }
     let file = t.files().get(fd)?.clone();
-    let remote = match file.kind {
-        Kind::Remote(fd) => fd,
-        Kind::Text { .. } if access == Access::Write && offset.is_none() => return read_text(t, &file, &buffers),
-        Kind::Text { .. } => return Err(Errno::EBADF.into()),
+    let Some(remote) = file.remote_fd() else {
+        if access != Access::Write {
+            return kept::write(&file);
+        }
+        let buffers: Vec<_> = buffers.iter().map(|b| (b.address, b.len)).collect();
+        return kept::read(t, &file, &buffers, offset);
     };
     // A length that no buffer can have is wrong at once, not where memory ends.
     if buffers.iter().any(|b| b.address.checked_add(b.len).is_none_or(|end| end > user::END)) {
@@ -139,7 +140,7 @@ fn run(t: &mut Thread, fd: u64, buffers: Vec<Buffer>, offset: Option<u64>, acces
     }
 }
 
-impl Transfer {
+impl Transfer<'_> {
     /// Makes one request; true if it was the last.
     fn step(&mut self, t: &mut Thread) -> Result<bool, Fail> {
         let call = offload::find(self.number, 0).ok_or(Errno::ENOSYS)?;
@@ -163,7 +164,7 @@ impl Transfer {
         let room = (self.len - self.done).min(MAX_TRANSFER);
         let mut skip = self.done;
         let mut held = 0;
-        for buffer in &self.buffers {
+        for buffer in self.buffers {
             if skip >= buffer.len {
                 skip -= buffer.len;
                 continue;
@@ -195,7 +196,7 @@ fn can_seek(t: &mut Thread, file: &Arc<File>) -> Result<bool, Fail> {
     if let Some(known) = file.can_seek() {
         return Ok(known);
     }
-    let Kind::Remote(fd) = file.kind else { return Ok(true) };
+    let Some(fd) = file.remote_fd() else { return Ok(true) };
     let call = offload::find(nr::__NR_lseek, 0).ok_or(Errno::ENOSYS)?;
     let args = [fd as u64, 0, nr::SEEK_CUR.into(), 0, 0, 0];
     let can = match t.post(&call, &Call { number: call.number, args, ..Call::default() }) {
@@ -205,18 +206,4 @@ fn can_seek(t: &mut Thread, file: &Arc<File>) -> Result<bool, Fail> {
     };
     file.set_can_seek(can);
     Ok(can)
-}
-
-fn read_text(t: &mut Thread, file: &File, buffers: &[Buffer]) -> Outcome {
-    let Kind::Text { text, position } = &file.kind else { return Err(Errno::EBADF.into()) };
-    let mut done = 0;
-    for buffer in buffers {
-        let rest = text.get(position.load(Ordering::Relaxed)..).unwrap_or(&[]);
-        let len = usize::try_from(buffer.len).unwrap_or(usize::MAX).min(rest.len());
-        let now = rest.get(..len).unwrap_or(&[]);
-        t.memory().write(buffer.address, now)?;
-        position.fetch_add(now.len(), Ordering::Relaxed);
-        done += now.len() as u64;
-    }
-    Ok(done)
 }

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the thread that watches the channel has to know: it is passed on with the watch.
+
+use crate::serve::Outcome;
+use crate::signals::{Action, Policy};
+use crate::sys;
+use hermit_abi::channel::{Channel, REQUESTS, WORDS, state};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+/// Look at the channel so often even if no doorbell came.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// A call that has to be interrupted may not have begun yet: it is interrupted again so often.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Why a sleep is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// By doorbell or signal, or it had a limit shorter than [`ROUND`].
+    Up,
+    /// By nothing for so long.
+    Late,
+}
+
+/// The watch over a channel. One thread has it at a time.
+pub struct Watch {
+    signals: OwnedFd,
+    policy: Policy,
+    /// Where the outcome goes.
+    tell: Sender<io::Result<Outcome>>,
+    /// Requests whose calls have to end.
+    cancelled: Vec<usize>,
+    /// The request to look at first, so that each has its turn.
+    first: usize,
+    /// It has been woken, and nobody has looked after signals and the application's state since.
+    pub was_woken: bool,
+    /// When somebody did.
+    pub looked_around_at: u64,
+}
+
+impl Watch {
+    pub fn new(signals: OwnedFd, tell: Sender<io::Result<Outcome>>) -> Self {
+        let (policy, cancelled) = (Policy::default(), Vec::new());
+        Self { signals, policy, tell, cancelled, first: 0, was_woken: false, looked_around_at: 0 }
+    }
+
+    pub fn tell(self, outcome: io::Result<Outcome>) {
+        // Nobody listens any more: then it is known.
+        let _ = self.tell.send(outcome);
+    }
+
+    /// Takes the bit of a request that the isle wants to be looked at.
+    pub fn take_posted(&mut self, channel: &Channel) -> Option<usize> {
+        let (first, bit) = (self.first / 64, self.first % 64);
+        // The word of `first` comes twice: from its bit on, and at last as a whole.
+        for (turn, word) in (first..WORDS).chain(0..=first).enumerate() {
+            let posted = channel.posted.get(word)?;
+            let mask = if turn == 0 { u64::MAX << bit } else { u64::MAX };
+            let bits = posted.load(Relaxed) & mask;
+            if bits != 0 {
+                let at = bits.trailing_zeros();
+                // SeqCst, as what follows: the state is read after the bit was taken.
+                posted.fetch_and(!(1 << at), SeqCst);
+                let slot = word.wrapping_mul(64).wrapping_add(at as usize);
+                self.first = slot.wrapping_add(1) % REQUESTS;
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    pub fn cancel(&mut self, slot: usize) {
+        if !self.cancelled.contains(&slot) {
+            self.cancelled.push(slot);
+        }
+    }
+
+    /// Interrupts calls that have to end; `interrupt` says whether a request's is still under way.
+    pub fn interrupt(&mut self, interrupt: impl Fn(usize) -> bool) {
+        self.cancelled.retain(|slot| interrupt(*slot));
+    }
+
+    /// Sleeps until doorbell or signal.
+    pub fn sleep(&self, door: BorrowedFd<'_>) -> io::Result<Woken> {
+        let round = if self.cancelled.is_empty() { ROUND } else { AGAIN };
+        let limit = self.policy.wait(round, Instant::now());
+        let rang = wait(door, &self.signals, limit)?;
+        Ok(if !rang && limit >= ROUND { Woken::Late } else { Woken::Up })
+    }
+
+    /// Passes on signals that have come; one of them may end it.
+    pub fn pass_signals(&mut self, pass: impl Fn(i32)) -> Option<Outcome> {
+        while let Some(signal) = sys::next_signal(self.signals.as_fd()) {
+            if self.policy.on_signal(signal, Instant::now()) == Action::End {
+                return Some(Outcome::Insisted(signal));
+            }
+            pass(signal);
+        }
+        None
+    }
+
+    /// Are there signals that the isle hasn't taken yet? It must not be too long.
+    pub fn note_untaken(&mut self, untaken: u64) -> Option<Outcome> {
+        if untaken == 0 {
+            self.policy.on_taken();
+        }
+        self.policy.expired(Instant::now()).map(Outcome::Insisted)
+    }
+}
+
+/// True if there is a request to look at.
+pub fn has_posted(channel: &Channel) -> bool {
+    channel.posted.iter().any(|word| word.load(SeqCst) != 0)
+}
+
+/// Sets the bits of requests that have none though they were posted; returns how many.
+pub fn find_lost(channel: &Channel) -> u64 {
+    let mut lost = 0;
+    for (slot, request) in channel.requests.iter().enumerate() {
+        let Some(word) = channel.posted.get(slot / 64) else { continue };
+        if request.state.load(SeqCst) == state::POSTED {
+            word.fetch_or(1 << (slot % 64), SeqCst);
+            lost += 1;
+        }
+    }
+    lost
+}
+
+/// Waits for door and signals; false: for too long.
+fn wait(door: BorrowedFd<'_>, signals: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    let mut fds = [PollFd::new(&door, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+    let limit = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match poll(&mut fds, Some(&limit)) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(true),
+        Err(e) => Err(e.into()),
+    }
+}
