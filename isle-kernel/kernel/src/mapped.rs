@@ -5,9 +5,9 @@
 use crate::errno::{Errno, Fail};
 use crate::fd::File;
 use crate::link::Call;
-use crate::mem::is_scarce;
 use crate::mem::access::{Piece, Pieces};
 use crate::mem::frames::{self, Taken};
+use crate::mem::is_scarce;
 use crate::mem::object::{Held, Missing, Object, Source, PER_LARGE};
 use crate::mem::scratch::Scratch;
 use crate::offload::AT_FDCWD;
@@ -288,7 +288,8 @@ fn window(object: &Object, index: u64) -> (u64, u64) {
 /// Reads 2 MiB at once into a large frame; false if that isn't possible.
 fn load_large(t: &Thread, missing: &Missing, fd: i32) -> Result<bool, Fail> {
     let first = missing.index - missing.index % PER_LARGE;
-    let is_whole = first + PER_LARGE <= missing.object.source().map_or(0, |s| s.len.load(Ordering::Relaxed)) / PAGE_SIZE;
+    let is_whole =
+        first + PER_LARGE <= missing.object.source().map_or(0, |s| s.len.load(Ordering::Relaxed)) / PAGE_SIZE;
     if !is_whole || !missing.object.pages().are_missing(first, PER_LARGE) {
         return Ok(false);
     }
@@ -351,12 +352,7 @@ fn skip(pieces: &[Piece], mut bytes: u64) -> Vec<Piece> {
 }
 
 /// Writes back what was written to shared mappings of files from `start` to `end`. `post` makes the calls.
-pub fn write_back(
-    t: &Thread,
-    start: u64,
-    end: u64,
-    post: &dyn Fn(&Call) -> Result<i64, Fail>,
-) -> Result<(), Fail> {
+pub fn write_back(t: &Thread, start: u64, end: u64, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<(), Fail> {
     let mut at = start;
     while let Some(dirty) = take_dirty(t, at, end) {
         at = dirty.next;

@@ -96,7 +96,8 @@ impl Startup {
             *limit = u64::from_le_bytes(r.bytes()?);
         }
         let groups = r.0.get(..group_count.checked_mul(4)?)?;
-        let groups: Vec<u32> = groups.chunks_exact(4).filter_map(|g| Some(u32::from_le_bytes(g.try_into().ok()?))).collect();
+        let groups: Vec<u32> =
+            groups.chunks_exact(4).filter_map(|g| Some(u32::from_le_bytes(g.try_into().ok()?))).collect();
         block.drain(..groups.len().checked_mul(4)?.checked_add(size_of::<StartBlock>())?);
         this.groups = Arc::new(groups);
         this.strings = Arc::new(block);

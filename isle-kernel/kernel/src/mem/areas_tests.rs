@@ -97,5 +97,8 @@ fn many_areas_change_in_one_pass() {
         areas.insert(Area { prot, ..area(page, page + 1) }).unwrap();
     }
     areas.protect(P, (count - 1) * P, RW).unwrap();
-    assert_eq!(areas.iter().map(|a| (a.start / P, a.end / P)).collect::<Vec<_>>(), [(0, count - 1), (count - 1, count)]);
+    assert_eq!(
+        areas.iter().map(|a| (a.start / P, a.end / P)).collect::<Vec<_>>(),
+        [(0, count - 1), (count - 1, count)]
+    );
 }

@@ -129,8 +129,7 @@ fn dirty_frames(frames: &mut Frames, taken: &Taken) -> u32 {
 #[test]
 fn neighbours_come_together() {
     let mut frames = frames_of(LARGE_PAGE_SIZE);
-    let run =
-        |frames: &mut Frames, most| frames.take_small(most).map(|t| (t.offset / PAGE_SIZE, t.len / PAGE_SIZE));
+    let run = |frames: &mut Frames, most| frames.take_small(most).map(|t| (t.offset / PAGE_SIZE, t.len / PAGE_SIZE));
     assert_eq!(run(&mut frames, 16), Some((0, 16)));
     assert_eq!(run(&mut frames, 60), Some((16, 48)), "up to the end of a word");
     frames.give(2 * PAGE_SIZE, Size::Small);

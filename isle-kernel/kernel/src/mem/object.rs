@@ -112,12 +112,22 @@ pub struct Source {
 impl Object {
     /// Memory that begins as zeros.
     pub fn of_zeros() -> Arc<Self> {
-        Arc::new(Self { file: None, pages: Mutex::default(), frames: frames::shared(), is_forked: AtomicBool::new(false) })
+        Arc::new(Self {
+            file: None,
+            pages: Mutex::default(),
+            frames: frames::shared(),
+            is_forked: AtomicBool::new(false),
+        })
     }
 
     /// Memory with the contents of a file.
     pub fn of_file(source: Source) -> Arc<Self> {
-        Arc::new(Self { file: Some(source), pages: Mutex::default(), frames: frames::shared(), is_forked: AtomicBool::new(false) })
+        Arc::new(Self {
+            file: Some(source),
+            pages: Mutex::default(),
+            frames: frames::shared(),
+            is_forked: AtomicBool::new(false),
+        })
     }
 
     pub fn source(&self) -> Option<&Source> {

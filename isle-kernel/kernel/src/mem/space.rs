@@ -309,10 +309,7 @@ impl Space {
         let done = if new_end > old_end {
             let free = self.areas.is_free(old_end, new_end) && new_end - self.heap_start <= self.frames.lock().len();
             free && !is_scarce(0)
-                && self
-                    .areas
-                    .insert(Area::private(old_end, new_end, Prot::READ_WRITE, Kind::Heap))
-                    .is_ok()
+                && self.areas.insert(Area::private(old_end, new_end, Prot::READ_WRITE, Kind::Heap)).is_ok()
         } else {
             self.unmap(new_end, old_end).is_ok()
         };

@@ -20,8 +20,7 @@ pub use info::Info;
 pub mod number {
     pub use linux_raw_sys::general::{
         SIGABRT, SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGQUIT,
-        SIGSEGV, SIGSTOP,
-        SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH,
+        SIGSEGV, SIGSTOP, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH,
     };
     pub const LAST: u32 = 64;
     /// The first real-time signal, of which several may be pending.
@@ -465,7 +464,11 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(pending.push(Info { signal: 10, ..Info::default() }), Ok(()), "there is always room for one of a kind");
+        assert_eq!(
+            pending.push(Info { signal: 10, ..Info::default() }),
+            Ok(()),
+            "there is always room for one of a kind"
+        );
         assert_eq!((pending.set() & bit(10), pending.take(bit(10)).map(|i| i.signal)), (bit(10), Some(10)));
     }
 
