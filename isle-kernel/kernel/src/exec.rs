@@ -21,7 +21,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use hermit_plat::abi::offload::special::{SIGNAL_CHILD, SPAWN, WAIT};
-use hermit_plat::abi::spawn::{Pair, SpawnBlock, HEADER_LEN as BLOCK_LEN, PAIR_LEN, PROXYS_CWD};
+use hermit_plat::abi::spawn::{flag, Pair, SpawnBlock, HEADER_LEN as BLOCK_LEN, PAIR_LEN, PROXYS_CWD};
 
 /// Interpreters of scripts that are interpreters of scripts (Linux: exec_binprm()).
 const MAX_SCRIPTS: usize = 5;
@@ -105,8 +105,14 @@ fn run_here(t: &mut Thread, mut command: Command) -> Result<(), Fail> {
     mapped::write_back_all(t, &|call| t.process.link.call_patiently(&t.task, call));
     t.process.signals.lock().reset();
     t.process.timers.lock().clear();
-    let closed = t.process.files.lock().close_on_exec_all();
-    drop(closed);
+    // One by one: there may be many.
+    let mut from = 0;
+    loop {
+        let closed = t.process.files.lock().take_close_on_exec(&mut from);
+        if closed.is_none() {
+            break;
+        }
+    }
     t.process.space.lock().clear();
     (t.alt_stack, t.robust_list, t.clear_child_tid, t.saved_mask) = (AltStack::default(), 0, 0, None);
     if let Some(registers) = Registers::new() {
@@ -140,6 +146,7 @@ fn block(t: &Thread, command: &Command) -> Result<Vec<u8>, Errno> {
         return Err(Errno::E2BIG);
     }
     let fs = t.process.fs.lock().clone();
+    let (flags, group) = group(t);
     let header = SpawnBlock {
         len: len as u32,
         argc: command.arguments.len() as u32,
@@ -147,8 +154,8 @@ fn block(t: &Thread, command: &Command) -> Result<Vec<u8>, Errno> {
         pairs: pairs.len() as u32,
         cwd: fs.cwd.as_ref().and_then(|cwd| cwd.remote_fd()).unwrap_or(PROXYS_CWD),
         umask: fs.umask,
-        flags: 0,
-        pgroup: 0,
+        flags,
+        pgroup: group as i32,
         blocked: t.task.blocked.load(Ordering::Relaxed),
         ignored: t.process.signals.lock().ignored(),
     };
@@ -160,6 +167,23 @@ fn block(t: &Thread, command: &Command) -> Result<Vec<u8>, Errno> {
         block.push(0);
     }
     Ok(block)
+}
+
+/// Whether the command leads a session or is in a process group of its own, and in which one of Linux's.
+fn group(t: &Thread) -> (u32, u32) {
+    let (pid, kin) = (t.process.pid(), &t.process.kin);
+    if kin.session() == Some(pid) {
+        return (flag::NEW_SESSION, 0);
+    }
+    match kin.group() {
+        Some(group) if group == pid => (flag::SET_PGROUP, 0),
+        // That of another command, as long as that runs.
+        Some(group) => {
+            let command = t.process.family.find(group).and_then(|leader| leader.kin.command());
+            command.map_or((0, 0), |pid| (flag::SET_PGROUP, pid))
+        }
+        None => (0, 0),
+    }
 }
 
 /// Has Linux run it. What is returned when it has ended ends the thread.
@@ -179,6 +203,7 @@ fn run_on_linux(t: &mut Thread, command: &Command) -> Result<Fail, Fail> {
     t.process.leave_alone(&t.task)?;
     let name = String::from_utf8_lossy(&command.path);
     log::debug!("process {} is {name} on Linux, number {pid}", t.process.pid());
+    t.process.kin.set_command(pid as u32);
     stand_in(t, pid as u64);
     Ok(Fail::Ended)
 }

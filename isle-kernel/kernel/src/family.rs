@@ -54,6 +54,11 @@ impl Family {
         self.members.lock().clone()
     }
 
+    /// True if a process fits.
+    pub fn any(&self, fits: impl Fn(&Process) -> bool) -> bool {
+        self.members.lock().iter().any(|process| fits(process))
+    }
+
     /// The first process, while it lives.
     pub fn first(&self) -> Option<Arc<Process>> {
         self.members.lock().first().filter(|process| process.is_first()).cloned()
@@ -127,6 +132,11 @@ pub struct Kin {
     pub children: Mutex<BTreeMap<u32, Child>>,
     /// What the parent is sent at the end; 0: nothing.
     exit_signal: AtomicU32,
+    /// Its process group and its session, where they aren't the proxy's: 0.
+    group: AtomicU32,
+    session: AtomicU32,
+    /// Linux's number of the command that it stands for; 0: none.
+    command: AtomicU32,
     /// The thread of the parent that waits until this process uses its memory no longer (vfork(2)).
     lender: Mutex<Option<Arc<sched::Task>>>,
 }
@@ -138,12 +148,44 @@ impl Kin {
             parent: Mutex::new(Arc::downgrade(parent)),
             children: Mutex::default(),
             exit_signal: AtomicU32::new(exit_signal),
+            group: AtomicU32::new(parent.kin.group.load(Ordering::Relaxed)),
+            session: AtomicU32::new(parent.kin.session.load(Ordering::Relaxed)),
+            command: AtomicU32::new(0),
             lender: Mutex::new(lender),
         }
     }
 
     pub fn parent(&self) -> Option<Arc<Process>> {
         self.parent.lock().upgrade()
+    }
+
+    /// The process group, if it isn't the proxy's.
+    pub fn group(&self) -> Option<u32> {
+        Some(self.group.load(Ordering::Relaxed)).filter(|group| *group != 0)
+    }
+
+    pub fn set_group(&self, group: u32) {
+        self.group.store(group, Ordering::Relaxed);
+    }
+
+    /// The session, if it isn't the proxy's.
+    pub fn session(&self) -> Option<u32> {
+        Some(self.session.load(Ordering::Relaxed)).filter(|session| *session != 0)
+    }
+
+    /// It leads a new session, and a group in it.
+    pub fn lead_session(&self, pid: u32) {
+        self.session.store(pid, Ordering::Relaxed);
+        self.set_group(pid);
+    }
+
+    /// Linux's number of the command that it stands for.
+    pub fn command(&self) -> Option<u32> {
+        Some(self.command.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    pub fn set_command(&self, pid: u32) {
+        self.command.store(pid, Ordering::Relaxed);
     }
 
     /// True while a thread of the parent waits for its memory.

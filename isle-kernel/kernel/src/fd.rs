@@ -44,6 +44,10 @@ impl Closing {
     /// Adds one.
     pub fn add(&self, fd: i32) {
         let mut list = self.list.lock();
+        if list.try_reserve(1).is_err() {
+            log::error!("no kernel memory to have descriptor {fd} closed");
+            return;
+        }
         list.push(fd);
         self.any.store(true, Ordering::Relaxed);
     }
@@ -165,16 +169,18 @@ impl Files {
 
     /// The same once more, for a child process.
     pub fn try_clone(&self) -> Result<Self, Errno> {
-        let mut entries = crate::mem::buffer(self.entries.len())?;
+        let mut entries = mem::buffer(self.entries.len())?;
         entries.extend(self.entries.iter().cloned());
         Ok(Self { entries, ..*self })
     }
 
-    /// Takes those out that don't outlive execve(2).
-    pub fn close_on_exec_all(&mut self) -> Vec<Arc<File>> {
-        self.first_free = 0;
-        let gone = self.entries.iter_mut().filter(|entry| entry.as_ref().is_some_and(|entry| entry.close_on_exec));
-        gone.filter_map(Option::take).map(|entry| entry.file).collect()
+    /// Takes the first one from `from` on out that doesn't outlive execve(2); `from` is behind it then.
+    pub fn take_close_on_exec(&mut self, from: &mut usize) -> Option<Arc<File>> {
+        let closes = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.close_on_exec);
+        let at = *from + self.entries.iter().skip(*from).position(closes)?;
+        *from = at + 1;
+        self.first_free = self.first_free.min(at);
+        self.entries.get_mut(at)?.take().map(|entry| entry.file)
     }
 
     /// Those that a command on Linux gets: their numbers, here and the proxy's.
@@ -273,9 +279,14 @@ impl Files {
     }
 
     /// All descriptors from `first` to `last` that are in use.
-    pub fn in_range(&self, first: u32, last: u32) -> Vec<u64> {
-        let used = self.entries.iter().enumerate().filter(|(_, e)| e.is_some());
-        used.map(|(fd, _)| fd as u64).filter(|fd| (u64::from(first)..=u64::from(last)).contains(fd)).collect()
+    pub fn in_range(&self, first: u32, last: u32) -> Result<Vec<u64>, Errno> {
+        let used = || {
+            let used = self.entries.iter().enumerate().filter(|(_, e)| e.is_some());
+            used.map(|(fd, _)| fd as u64).filter(|fd| (u64::from(first)..=u64::from(last)).contains(fd))
+        };
+        let mut all = mem::buffer(used().count())?;
+        all.extend(used());
+        Ok(all)
     }
 
     /// FD_CLOEXEC.
@@ -348,7 +359,7 @@ mod tests {
         assert!(!files.has_room());
         assert_eq!(files.open(file(1, &closing), 0, false), Err(Errno::EMFILE));
         assert_eq!(files.open(file(1, &closing), 1024, false), Err(Errno::EINVAL));
-        assert_eq!(files.in_range(1000, u32::MAX).len(), 24);
+        assert_eq!(files.in_range(1000, u32::MAX).unwrap().len(), 24);
         files.set_limit(u64::MAX);
         assert_eq!(files.open(file(1, &closing), 0, false), Ok(1024));
         files.set_limit(10);

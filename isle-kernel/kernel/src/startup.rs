@@ -41,7 +41,7 @@ pub struct Startup {
     /// getrlimit(2): soft and hard, by number.
     pub limits: [[u64; 2]; LIMITS],
     /// getgroups(2).
-    pub groups: Vec<u32>,
+    pub groups: Arc<Vec<u32>>,
     /// Linux's name.
     pub host_name: Vec<u8>,
 }
@@ -96,8 +96,10 @@ impl Startup {
             *limit = u64::from_le_bytes(r.bytes()?);
         }
         let groups = r.0.get(..group_count.checked_mul(4)?)?;
-        this.groups = groups.chunks_exact(4).filter_map(|g| Some(u32::from_le_bytes(g.try_into().ok()?))).collect();
-        block.drain(..size_of::<StartBlock>().checked_add(groups.len())?);
+        let groups: Vec<u32> =
+            groups.chunks_exact(4).filter_map(|g| Some(u32::from_le_bytes(g.try_into().ok()?))).collect();
+        block.drain(..groups.len().checked_mul(4)?.checked_add(size_of::<StartBlock>())?);
+        this.groups = Arc::new(groups);
         let before = this.arg_count.checked_add(this.env_count)?;
         let strings: Vec<&[u8]> = texts(&block).skip(before).take(3).collect();
         // Both are short; nothing follows.

@@ -383,7 +383,8 @@ impl Thread {
     }
 
     fn out_of_memory(&self) -> Result<(), Ended> {
-        log::error!("out of memory: {} MiB in use", self.space().resident().0 >> 20);
+        let resident = self.space().resident().0 >> 20;
+        log::error!("out of memory at rip {:#x}: {resident} MiB in use", self.context.rip);
         self.process.end(End::signal(number::SIGKILL));
         Err(Ended)
     }

@@ -33,7 +33,7 @@ pub fn close_range(t: &mut Thread, [first, last, flags, ..]: [u64; 6]) -> Outcom
     if first > last || flags & !(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let fds = t.files().in_range(first, last);
+    let fds = t.files().in_range(first, last)?;
     for fd in fds {
         if flags & CLOSE_RANGE_CLOEXEC != 0 {
             t.files().set_close_on_exec(fd, true)?;

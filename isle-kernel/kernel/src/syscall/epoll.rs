@@ -54,7 +54,7 @@ pub fn epoll_ctl(t: &mut Thread, a: [u64; 6]) -> Outcome {
     let place = members.iter().position(is_same);
     match (operation, place) {
         (nr::EPOLL_CTL_ADD, Some(_)) => return Err(Errno::EEXIST.into()),
-        (nr::EPOLL_CTL_ADD, None) => members.push(new),
+        (nr::EPOLL_CTL_ADD, None) => crate::mem::push(&mut members, new)?,
         (nr::EPOLL_CTL_DEL | nr::EPOLL_CTL_MOD, None) => return Err(Errno::ENOENT.into()),
         (nr::EPOLL_CTL_DEL, Some(at)) => drop(members.remove(at)),
         (nr::EPOLL_CTL_MOD, Some(at)) => {

@@ -6,7 +6,9 @@
 use super::Outcome;
 use crate::errno::Errno;
 use crate::mem::access::element;
+use crate::process::Process;
 use crate::thread::Thread;
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 /// An argument that leaves an id as it is.
@@ -201,39 +203,67 @@ pub fn capset(t: &mut Thread, [at, from, ..]: [u64; 6]) -> Outcome {
     Ok(0)
 }
 
-fn is_self(t: &Thread, pid: u64) -> Result<(), Errno> {
-    match pid as u32 {
-        0 => Ok(()),
-        pid if pid == t.process.pid() => Ok(()),
+/// The process that a number means: oneself, or another one of the application.
+fn process(t: &Thread, pid: u64) -> Result<Arc<Process>, Errno> {
+    match pid as i32 {
+        0 => Ok(t.process.clone()),
+        1.. => t.process.family.find(pid as u32).ok_or(Errno::ESRCH),
         _ => Err(Errno::ESRCH),
     }
 }
 
+/// getpgid(2).
+pub fn group_of(process: &Process) -> u32 {
+    process.kin.group().unwrap_or(process.startup().pgid)
+}
+
 pub fn getpgrp(t: &mut Thread, _: [u64; 6]) -> Outcome {
-    Ok(t.process.startup().pgid.into())
+    Ok(group_of(&t.process).into())
 }
 
 pub fn getpgid(t: &mut Thread, [pid, ..]: [u64; 6]) -> Outcome {
-    is_self(t, pid)?;
-    Ok(t.process.startup().pgid.into())
+    Ok(group_of(&*process(t, pid)?).into())
 }
 
 pub fn getsid(t: &mut Thread, [pid, ..]: [u64; 6]) -> Outcome {
-    is_self(t, pid)?;
-    Ok(t.process.startup().sid.into())
+    let process = process(t, pid)?;
+    Ok(process.kin.session().unwrap_or(process.startup().sid).into())
 }
 
-/// The group stays that of the proxy, which job control is about.
+/// The group of the first process stays that of the proxy, which job control is about.
 pub fn setpgid(t: &mut Thread, [pid, group, ..]: [u64; 6]) -> Outcome {
     if (group as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    is_self(t, pid)?;
-    let wanted = if group == 0 { t.process.pid() } else { group as u32 };
-    match wanted == t.process.startup().pgid {
-        true => Ok(0),
-        false => Err(Errno::EPERM.into()),
+    let process = process(t, pid)?;
+    let is_own = Arc::ptr_eq(&process, &t.process);
+    if !is_own && !process.kin.parent().is_some_and(|parent| Arc::ptr_eq(&parent, &t.process)) {
+        return Err(Errno::ESRCH.into());
     }
+    if process.kin.command().is_some() {
+        // It has executed another program.
+        return Err(Errno::EACCES.into());
+    }
+    let pid = process.pid();
+    let wanted = if group == 0 { pid } else { group as u32 };
+    if wanted == group_of(&process) {
+        return Ok(0);
+    }
+    let exists = || wanted == pid || t.process.family.any(|other| group_of(other) == wanted);
+    if process.is_first() || process.kin.session() == Some(pid) || !exists() {
+        return Err(Errno::EPERM.into());
+    }
+    process.kin.set_group(wanted);
+    Ok(0)
+}
+
+pub fn setsid(t: &mut Thread, _: [u64; 6]) -> Outcome {
+    let pid = t.process.pid();
+    if t.process.is_first() || group_of(&t.process) == pid {
+        return Err(Errno::EPERM.into());
+    }
+    t.process.kin.lead_session(pid);
+    Ok(pid.into())
 }
 
 /// Whom getpriority(2) and ioprio_get(2) are about: a thread, the process, its group or its user, which all are it.

@@ -58,7 +58,8 @@ impl Message {
         if (name_len as i32) < 0 {
             return Err(Errno::EINVAL);
         }
-        let mut buffers = Vec::new();
+        // They stay while the call waits.
+        let mut buffers = crate::mem::buffer(count as usize)?;
         for index in 0..count {
             let [address, len] = t.memory().read_words(element(list, index, 16)?)?;
             if len > i64::MAX as u64 {

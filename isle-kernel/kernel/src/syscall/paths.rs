@@ -6,6 +6,7 @@
 use crate::errno::Errno;
 use crate::fd::{File, Kind};
 use crate::kept::{Kept, Name};
+use crate::mem::is_scarce;
 use crate::mem::scratch::Scratch;
 use crate::offload::{Given, AT_FDCWD};
 use crate::texts;
@@ -15,6 +16,9 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hermit_plat::abi::offload::{Arg, Call};
+
+/// Bytes of kernel memory that a name of a directory takes, with its place in a list that grows.
+const LISTED: usize = 128;
 
 /// Longest path, with its NUL.
 pub const PATH_MAX: usize = 4096;
@@ -178,7 +182,10 @@ fn of_process(t: &Thread, name: &[u8]) -> Option<Own> {
     };
     match (first, rest) {
         (b"fd" | b"fdinfo", b"") => {
-            let fds = t.files().in_range(0, u32::MAX);
+            let fds = t.files().in_range(0, u32::MAX).unwrap_or_default();
+            if is_scarce(fds.len() * LISTED) {
+                return Some(Own::Nothing);
+            }
             let kind = if first == b"fd" { DT_LNK } else { DT_REG };
             Some(directory(fds.iter().map(|fd| (fd.to_string(), kind))))
         }
@@ -197,14 +204,12 @@ fn of_process(t: &Thread, name: &[u8]) -> Option<Own> {
             }
         }
         (b"task", b"") => {
-            let mut names = Vec::new();
-            t.process.for_each_thread(|task| {
-                // As many as there is room for.
-                if !crate::mem::is_scarce(names.len() * 64) {
-                    names.push((t.process.tid_of(task).to_string(), DT_DIR));
-                }
-            });
-            Some(directory(names.into_iter()))
+            if is_scarce(t.process.thread_count() * LISTED) {
+                return Some(Own::Nothing);
+            }
+            let mut threads = Vec::new();
+            t.process.for_each_thread(|task| threads.push((t.process.tid_of(task).to_string(), DT_DIR)));
+            Some(directory(threads.into_iter()))
         }
         (b"task", _) => {
             let (tid, below) = match rest.iter().position(|b| *b == b'/') {

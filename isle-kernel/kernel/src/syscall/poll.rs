@@ -9,6 +9,7 @@ use crate::fd::{File, Kind, MAX};
 use crate::kept::{event, Kept, Watch};
 use crate::mem::access::element;
 use crate::mem::scratch::Scratch;
+use crate::mem::{buffer, push};
 use crate::sched::{self, Woken};
 use crate::thread::Thread;
 use alloc::sync::Arc;
@@ -103,7 +104,7 @@ fn poll_list(t: &mut Thread, list: u64, count: u64, until: Until) -> Outcome {
         return Err(Errno::EINVAL.into());
     }
     let count = u64::from(count as u32);
-    let mut entries = Vec::new();
+    let mut entries = buffer(count as usize)?;
     for index in 0..count {
         let word = t.memory().read_u64(element(list, index, POLLFD.into())?)?;
         entries.push(Entry { fd: word as i32, events: (word >> 32) as u16, found: 0 });
@@ -117,7 +118,8 @@ fn poll_list(t: &mut Thread, list: u64, count: u64, until: Until) -> Outcome {
 
 /// Waits until something is found, or the time is up (Linux may say so a little early).
 fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail> {
-    let sources: Vec<_> = entries.iter_mut().map(|e| Source::of(t, e)).collect();
+    let mut sources = buffer(entries.len())?;
+    sources.extend(entries.iter_mut().map(|e| Source::of(t, e)));
     let can_wait = sources.iter().filter_map(Source::kept).any(Kept::can_wait);
     let has_remote = sources.iter().any(|s| matches!(s, Source::Remote { .. }));
     let task = t.task.clone();
@@ -170,8 +172,8 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
 /// Linux's part.
 fn ask(t: &Thread, entries: &mut [Entry], sources: &[Source], rest: Option<u64>) -> Result<(), Fail> {
     let size = usize::from(POLLFD);
-    let mut bytes = Vec::new();
-    let mut asked = Vec::new();
+    let mut bytes = buffer(size * entries.len())?;
+    let mut asked = buffer(entries.len())?;
     for (entry, source) in entries.iter_mut().zip(sources) {
         if let Source::Remote { fd, .. } = source {
             bytes.extend(fd.to_le_bytes());
@@ -239,6 +241,7 @@ fn select_sets(t: &mut Thread, count: u64, sets: [u64; 3], until: Until) -> Outc
     let len = count.div_ceil(64) as usize * 8;
     let mut bits: [Vec<u8>; 3] = Default::default();
     for (bits, set) in bits.iter_mut().zip(sets) {
+        *bits = buffer(len)?;
         bits.resize(len, 0);
         if set != 0 {
             t.memory().read(set, bits)?;
@@ -253,7 +256,7 @@ fn select_sets(t: &mut Thread, count: u64, sets: [u64; 3], until: Until) -> Outc
             if t.files().get(fd.into()).is_err() {
                 return Err(Errno::EBADF.into());
             }
-            entries.push(Entry { fd: fd as i32, events: wanted, found: 0 });
+            push(&mut entries, Entry { fd: fd as i32, events: wanted, found: 0 })?;
         }
     }
     // What is found must be asked for: what a set means besides comes by itself, and would end the wait for nothing.
@@ -262,6 +265,7 @@ fn select_sets(t: &mut Thread, count: u64, sets: [u64; 3], until: Until) -> Outc
         let mut total = 0;
         let mut results: [Vec<u8>; 3] = Default::default();
         for ((result, set), (_, found)) in results.iter_mut().zip(&bits).zip(SETS) {
+            *result = buffer(len)?;
             result.resize(len, 0);
             for entry in entries.iter().filter(|e| has(set, e.fd as u32) && e.found & found != 0) {
                 if let Some(byte) = result.get_mut(entry.fd as usize / 8) {

@@ -2,6 +2,7 @@
 
 //! System calls about signals.
 
+use super::identity::group_of;
 use super::time::read_timespec;
 use super::Outcome;
 use crate::errno::Errno;
@@ -180,24 +181,24 @@ fn number(signal: u64) -> Result<u32, Errno> {
     u32::try_from(signal as i32).ok().filter(|s| *s <= LAST).ok_or(Errno::EINVAL)
 }
 
-/// The processes that a pid of kill(2) means. All of an application are one group.
+/// The processes that a pid of kill(2) means.
 fn receivers(t: &Thread, pid: i32) -> Vec<Arc<Process>> {
-    match pid {
-        1.. => t.process.family.find(pid as u32).into_iter().collect(),
-        -1 => {
-            // All but oneself, on Linux; who is alone means himself.
-            let mut others = t.process.family.members();
-            if others.len() > 1 {
-                others.retain(|process| !Arc::ptr_eq(process, &t.process));
-            }
-            others
+    let mut all = match pid {
+        1.. => return t.process.family.find(pid as u32).into_iter().collect(),
+        _ => t.process.family.members(),
+    };
+    let group = match pid {
+        // All but oneself, on Linux; who is alone means himself.
+        -1 if all.len() > 1 => {
+            all.retain(|process| !Arc::ptr_eq(process, &t.process));
+            return all;
         }
-        0 => t.process.family.members(),
-        _ => match t.process.family.find(pid.unsigned_abs()) {
-            Some(leader) if leader.is_first() => t.process.family.members(),
-            other => other.into_iter().collect(),
-        },
-    }
+        -1 => return all,
+        0 => group_of(&t.process),
+        _ => pid.unsigned_abs(),
+    };
+    all.retain(|process| group_of(process) == group);
+    all
 }
 
 fn sender(t: &Thread, signal: u32, code: i32) -> Info {
