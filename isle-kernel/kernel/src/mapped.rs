@@ -5,9 +5,9 @@
 use crate::errno::{Errno, Fail};
 use crate::fd::File;
 use crate::link::Call;
-use crate::mem::is_scarce;
 use crate::mem::access::{Piece, Pieces};
 use crate::mem::frames::{self, Taken};
+use crate::mem::is_scarce;
 use crate::mem::object::{Held, Missing, Object, Source, PER_LARGE};
 use crate::mem::scratch::Scratch;
 use crate::offload::AT_FDCWD;

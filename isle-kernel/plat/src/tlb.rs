@@ -104,7 +104,13 @@ impl Root {
     pub(crate) fn new(table: Table) -> Self {
         let count = crate::shared::try_get().map_or(1, |s| s.cpus.len());
         let physical = table.physical();
-        Self { table, physical, generation: AtomicU64::new(1), cpus: CpuSet::new(count), is_shared: AtomicBool::new(false) }
+        Self {
+            table,
+            physical,
+            generation: AtomicU64::new(1),
+            cpus: CpuSet::new(count),
+            is_shared: AtomicBool::new(false),
+        }
     }
 
     #[cfg(not(target_os = "none"))]

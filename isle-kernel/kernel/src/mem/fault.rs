@@ -8,8 +8,8 @@
 use super::areas::{Area, Backing, Kind};
 use super::frames::{self, Taken};
 use super::object::{Found, Missing, PER_LARGE};
-use super::{is_scarce, page_down};
 use super::space::{Access, Fault, Space};
+use super::{is_scarce, page_down};
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::app_memory;
 use hermit_plat::paging::{MapError, Page, Prot, Size, Wanted};

@@ -15,9 +15,9 @@
 
 use super::pins::{Chain, Pins};
 use super::shares::{Given, Shares};
+use crate::errno::Errno;
 use alloc::vec::Vec;
 use core::ops::Range;
-use crate::errno::Errno;
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use hermit_plat::app_memory::{self, Outside};
 use hermit_plat::paging::{Size, Wanted};
@@ -204,7 +204,15 @@ impl Frames {
     /// `len` bytes, all free. Pages of 1 GiB can be made of what begins at some offsets, given in ascending order.
     pub fn new(len: u64, gigabytes: impl Iterator<Item = u64>) -> Self {
         let count = u32::try_from(len / LARGE_PAGE_SIZE).unwrap_or(NONE - 1);
-        let block = Block { bits: NO_BITS, dirty: ALL_BITS, held: NO_BITS, used: 0, is_cleaned: false, previous: NONE, next: NONE };
+        let block = Block {
+            bits: NO_BITS,
+            dirty: ALL_BITS,
+            held: NO_BITS,
+            used: 0,
+            is_cleaned: false,
+            previous: NONE,
+            next: NONE,
+        };
         let mut this = Self {
             blocks: alloc::vec![block; count as usize],
             clean: List { first: NONE },

@@ -168,7 +168,9 @@ mod tests {
         pins.add(&mut b, LARGE_PAGE_SIZE - 1, 2).unwrap();
         pins.add(&mut a, 3 * LARGE_PAGE_SIZE, 1).unwrap();
         assert_eq!(pins.counts, [2, 1, 0, 1]);
-        assert!(pins.has(0, Size::Small) && !pins.has(PAGE_SIZE, Size::Small) && pins.has(LARGE_PAGE_SIZE, Size::Large));
+        assert!(
+            pins.has(0, Size::Small) && !pins.has(PAGE_SIZE, Size::Small) && pins.has(LARGE_PAGE_SIZE, Size::Large)
+        );
         assert_eq!(pins.remove(&mut a), Some((3 * LARGE_PAGE_SIZE, 3 * LARGE_PAGE_SIZE + 1)));
         assert_eq!((pins.remove(&mut a), pins.remove(&mut a)), (Some((100, 110)), None));
         assert!(!pins.has(0, Size::Small) && pins.has(0, Size::Large));

@@ -464,7 +464,11 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(pending.push(Info { signal: 10, ..Info::default() }), Ok(()), "there is always room for one of a kind");
+        assert_eq!(
+            pending.push(Info { signal: 10, ..Info::default() }),
+            Ok(()),
+            "there is always room for one of a kind"
+        );
         assert_eq!((pending.set() & bit(10), pending.take(bit(10)).map(|i| i.signal)), (bit(10), Some(10)));
     }
 
