@@ -21,6 +21,8 @@ timeout=timeout
 export HELLO_ENV='a = b' HELLO_EMPTY=
 unset TMPDIR
 ulimit -c 0
+# Where root may, so that programs can open many files.
+ulimit -n 20000 2>/dev/null
 
 # run SIGNAL OUTPUT PROGRAM ...: sets $got to the exit status.
 run() {

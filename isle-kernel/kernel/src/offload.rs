@@ -181,15 +181,14 @@ pub fn failure(request: &Call, errno: Errno) -> Errno {
 /// Checks the result of a call that the proxy has made.
 pub fn check(call: &offload::Call, request: &Call, result: i64) -> Result<u64, Errno> {
     let value = u64::try_from(result).map_err(|_| Errno::from_result(result))?;
-    for (arg, len) in call.args.iter().zip(request.lens) {
-        let most = match arg {
-            Arg::In(_) | Arg::Out(_) if !call.measures => len,
-            Arg::OutArray(_, size) => len.checked_div(u64::from(*size)).unwrap_or(0),
-            _ => continue,
-        };
-        if value > most {
-            return Err(Errno::EIO);
-        }
+    // The result counts what is in the first buffer that has a length.
+    let most = call.args.iter().zip(request.lens).find_map(|(arg, len)| match arg {
+        Arg::In(_) | Arg::Out(_) => Some(len),
+        Arg::OutArray(_, size) => Some(len.checked_div(u64::from(*size)).unwrap_or(0)),
+        _ => None,
+    });
+    if !call.measures && most.is_some_and(|most| value > most) {
+        return Err(Errno::EIO);
     }
     if call.makes_fd && i32::try_from(value).is_err() {
         return Err(Errno::EIO);
@@ -277,6 +276,11 @@ mod tests {
         assert_eq!(check(&read, &request, 101), Err(Errno::EIO));
         assert_eq!(check(&read, &request, -2), Err(Errno::ENOENT));
         assert_eq!(check(&read, &request, i64::MIN), Err(Errno::EIO));
+        let send = offload::find(offload::special::SENDMSG, 0).unwrap();
+        let request = Call { lens: [0, 100, 0, 0, 16, 0], ..Call::default() };
+        assert_eq!((check(&send, &request, 100), check(&send, &request, 101)), (Ok(100), Err(Errno::EIO)));
+        let measure = offload::find(nr::__NR_getxattr, 0).unwrap();
+        assert_eq!(check(&measure, &Call::default(), 5), Ok(5));
         let open = offload::find(257, 0).unwrap();
         assert_eq!(check(&open, &Call::default(), 1 << 31), Err(Errno::EIO));
         assert_eq!(check(&open, &Call::default(), 5), Ok(5));

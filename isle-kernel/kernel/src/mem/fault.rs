@@ -181,7 +181,10 @@ impl Space {
         }
         if found.held.size == Size::Large && fits && is_free(self) {
             let prot = prot_of(area, backing, &found, access == Access::Write);
-            return self.map_shared(start, found.held.offset, Size::Large, prot).map_err(|_| Fault::NoMemory);
+            // There may be a page table, though nothing is in it.
+            if self.map_shared(start, found.held.offset, Size::Large, prot).is_ok() {
+                return Ok(());
+            }
         }
         let low = area.start.max(page & !(AHEAD - 1));
         let high = area.end.min((page & !(AHEAD - 1)) + AHEAD);
