@@ -11,6 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use hermit_plat::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use hermit_plat::app_memory;
 use hermit_plat::paging::Size;
 use spin::{Mutex, MutexGuard, Once};
 
@@ -71,8 +72,16 @@ impl Pages {
         is_free
     }
 
-    /// Takes out what begins at or behind a page, one frame at a time.
-    pub fn cut(&mut self, from: u64) -> Option<Held> {
+    /// Takes out what begins at or behind a page, one frame at a time. A large one that begins before it becomes small ones.
+    fn cut(&mut self, from: u64) -> Option<Held> {
+        let across = self.find(from).filter(|found| found.first < from);
+        if let Some(Found { first, held, .. }) = across {
+            self.0.remove(&first);
+            for index in 0..held.pages() {
+                let offset = held.offset + index * PAGE_SIZE;
+                self.0.insert(first + index, Held { offset, size: Size::Small, ..held });
+            }
+        }
         let (&first, _) = self.0.range(from..).next_back()?;
         self.0.remove(&first)
     }
@@ -151,8 +160,13 @@ impl Object {
         file.len.store(len, Ordering::Relaxed);
         loop {
             let held = self.pages.lock().cut(len.div_ceil(PAGE_SIZE));
-            let Some(held) = held else { return };
+            let Some(held) = held else { break };
             self.frames.lock().give(held.offset, held.size);
+        }
+        if let Some(last) = self.pages.lock().find(len / PAGE_SIZE) {
+            let within = len % PAGE_SIZE;
+            // It is there: so this can't fail.
+            let _ = app_memory::get().zero(last.offset + within, PAGE_SIZE - within);
         }
     }
 
@@ -249,8 +263,13 @@ mod tests {
         assert_eq!(pages.find(515).map(|f| (f.offset, f.first)), Some(((4 << 20) + 0x3000, 512)));
         assert!([2, 4, 511, 1024].iter().all(|index| pages.find(*index).is_none()));
         assert!(pages.are_missing(4, 508) && !pages.are_missing(4, 509) && !pages.are_missing(700, 1));
+        assert_eq!(pages.cut(1024), None);
         pages.set_dirty(700);
         assert_eq!(pages.next_dirty(0, 512), None);
         assert_eq!(pages.next_dirty(900, 901).map(|(first, _)| first), Some(512));
+        let gone: Vec<u64> = core::iter::from_fn(|| pages.cut(600)).map(|held| held.offset).collect();
+        assert_eq!((gone.len(), gone.last()), (424, Some(&((4 << 20) + 88 * PAGE_SIZE))));
+        assert_eq!(pages.find(599).map(|f| (f.first, f.held.size, f.held.dirty)), Some((599, Size::Small, true)));
+        assert!(pages.find(600).is_none() && pages.find(3).is_some());
     }
 }
