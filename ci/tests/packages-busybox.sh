@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Busybox's applets on files do on an isle what they do on Linux.
-# vm: VCPUS=4 NODES=2 MEM=3G APIC=x2apic ROOT=/ TIMEOUT=600
+# vm: VCPUS=4 NODES=2 MEM=3G APIC=x2apic ROOT=/ TIMEOUT=1200
 . /lib/hermit/lib.sh
 . /lib/hermit/packages.sh
 
@@ -80,7 +80,6 @@ table <<'END'
 /bin/busybox id
 /bin/busybox whoami
 /bin/busybox uname -s -m
-/bin/busybox hostname
 /bin/busybox which sh busybox
 # Contents.
 /bin/busybox cat text numbers -
@@ -132,9 +131,7 @@ table <<'END'
 /bin/busybox sha1sum text
 /bin/busybox sha256sum text numbers tree/a/large
 /bin/busybox sha512sum text
-/bin/busybox cksum text
-/bin/busybox sum text
-/bin/busybox gzip text
+/bin/busybox gzip numbers
 /bin/busybox gzip -c
 /bin/busybox gunzip text.gz -c
 /bin/busybox zcat text.gz

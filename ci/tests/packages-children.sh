@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Programs that start others from an isle: by shells, system(), popen(), posix_spawn(), fork and exec. Pipes, environment, working
 # directory and exit status are what they are on Linux.
-# vm: VCPUS=4 NODES=2 MEM=4G APIC=x2apic ROOT=/ TIMEOUT=600
+# vm: VCPUS=4 NODES=2 MEM=4G APIC=x2apic ROOT=/ TIMEOUT=1200
 . /lib/hermit/lib.sh
 . /lib/hermit/packages.sh
 

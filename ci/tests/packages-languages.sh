@@ -136,7 +136,8 @@ BEGIN; DELETE FROM t WHERE id % 3 = 0; ROLLBACK;
 UPDATE t SET v = -v WHERE id % 2; SELECT total(v), avg(id) FROM t WHERE v < 0;
 ATTACH 'second.db' AS s; CREATE TABLE s.u AS SELECT * FROM t ORDER BY name LIMIT 100; SELECT group_concat(id) FROM s.u;
 INSERT INTO t VALUES (1, 'x', 2);
-PRAGMA integrity_check; VACUUM; .dump u
+PRAGMA integrity_check; VACUUM;
+.dump u
 END
 status=1
 both "sqlite3 makes a database" /usr/bin/sqlite3 first.db

@@ -6,5 +6,5 @@
 . /lib/hermit/stress.sh
 
 begin 1G
-stressors 60 1
+stressors 120 1
 finish

@@ -23,8 +23,8 @@ Environment:
   HERMIT_ISLE      number of the isle (default 0)
   HERMIT_CPUS      CPUs to start the isle on if it doesn't run yet: 1, 2-3, 1,3 (default 1)
   HERMIT_VERBOSE   1: print the isle's log when the program ends
-  HERMIT_SPIN      microseconds, up to 1000, that proxy and isle wait for each other before they
-                   sleep (default 50); 0 saves the CPU time that this costs
+  HERMIT_SPIN      microseconds, up to 1000, that the proxy looks for the next call before it
+                   sleeps (default 50), and the isle four times that; 0 saves CPU time
 
 Exit status: the program's, or 125 if proxy, module or isle failed, 126 if PROGRAM can't be
 run, 127 if it isn't there. If a signal ended the program, the same signal ends the proxy.

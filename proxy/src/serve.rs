@@ -53,6 +53,7 @@ struct Slot {
 }
 
 /// What to do after watching.
+#[expect(clippy::large_enum_variant, reason = "a box would cost more than this, which is there for a moment")]
 enum Next {
     /// A call that may wait. Another thread has the watch then.
     Call(usize, Checked),
@@ -82,7 +83,7 @@ pub struct Server<D> {
 impl<D: Door> Server<D> {
     /// To be made before the application begins: it tells the isle how long to spin.
     pub fn new(door: D, channel: ChannelMap, performer: Performer, spin: Spin) -> Arc<Self> {
-        channel.get().spin_ns.store(spin.nanoseconds(), SeqCst);
+        channel.get().spin_ns.store(spin.of_isle(), SeqCst);
         Arc::new(Self {
             door,
             channel,

@@ -17,7 +17,7 @@ pub struct Settings {
     pub cpus: String,
     /// `HERMIT_VERBOSE`
     pub verbose: bool,
-    /// `HERMIT_SPIN`: how long proxy and isle wait for each other before they sleep.
+    /// `HERMIT_SPIN`: how long the proxy looks for the next call before it sleeps.
     pub spin: Duration,
 }
 
@@ -60,9 +60,10 @@ impl Settings {
         let verbose = !matches!(text("HERMIT_VERBOSE", "0")?.as_str(), "0" | "no" | "off");
         let spin = text("HERMIT_SPIN", SPIN)?;
         let most = Spin::MAX.as_micros();
-        let spin = spin.parse().map(Duration::from_micros).ok().filter(|spin| *spin <= Spin::MAX).ok_or_else(|| {
-            Failure::new(format!("HERMIT_SPIN={spin}: not a time in microseconds, at most {most}"))
-        })?;
+        let spin =
+            spin.parse().map(Duration::from_micros).ok().filter(|spin| *spin <= Spin::MAX).ok_or_else(
+                || Failure::new(format!("HERMIT_SPIN={spin}: not a time in microseconds, at most {most}")),
+            )?;
         Ok(Self { isle, cpus, verbose, spin })
     }
 }
@@ -87,12 +88,8 @@ mod tests {
 
     #[test]
     fn values() {
-        let all = [
-            ("HERMIT_ISLE", "1"),
-            ("HERMIT_CPUS", "2-3,5"),
-            ("HERMIT_VERBOSE", "1"),
-            ("HERMIT_SPIN", "0"),
-        ];
+        let all =
+            [("HERMIT_ISLE", "1"), ("HERMIT_CPUS", "2-3,5"), ("HERMIT_VERBOSE", "1"), ("HERMIT_SPIN", "0")];
         let expected = Settings { isle: 1, cpus: "2-3,5".into(), verbose: true, spin: Duration::ZERO };
         assert_eq!(parse(&all), Ok(expected));
     }

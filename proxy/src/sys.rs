@@ -4,8 +4,8 @@
 
 pub mod child;
 
-use hermit_abi::door::{self, Attachment, StartIsle, Status};
 use crate::shm::Region;
+use hermit_abi::door::{self, Attachment, StartIsle, Status};
 use hermit_abi::offload::{self, Arg};
 use libc::{c_int, c_ulong};
 use std::ffi::CStr;
@@ -175,9 +175,13 @@ pub enum Way {
 pub fn transfer(way: Way, fd: i32, regions: &[Region<'_>], position: Option<u64>) -> i64 {
     let (number, buffer, len) = match (way, position, regions) {
         (Way::FromFile, None, [_, _, ..]) => (libc::SYS_readv, regions.as_ptr() as u64, regions.len() as u64),
-        (Way::FromFile, Some(_), [_, _, ..]) => (libc::SYS_preadv, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::FromFile, Some(_), [_, _, ..]) => {
+            (libc::SYS_preadv, regions.as_ptr() as u64, regions.len() as u64)
+        }
         (Way::ToFile, None, [_, _, ..]) => (libc::SYS_writev, regions.as_ptr() as u64, regions.len() as u64),
-        (Way::ToFile, Some(_), [_, _, ..]) => (libc::SYS_pwritev, regions.as_ptr() as u64, regions.len() as u64),
+        (Way::ToFile, Some(_), [_, _, ..]) => {
+            (libc::SYS_pwritev, regions.as_ptr() as u64, regions.len() as u64)
+        }
         (_, _, few) => {
             let (start, len) = few.first().map_or((0, 0), |r| (r.address(), r.len()));
             (single(way, position), start, len)

@@ -72,7 +72,11 @@ impl Performer {
             }
         }
         let result = in_place(target, list.get(..scatter.parts.len()).unwrap_or(&list));
-        if result == error(libc::EFAULT) && scatter.len > 0 { self.bounce(target, scatter, bounce) } else { result }
+        if result == error(libc::EFAULT) && scatter.len > 0 {
+            self.bounce(target, scatter, bounce)
+        } else {
+            result
+        }
     }
 
     /// Through a buffer, as much as it holds at a time.
@@ -83,7 +87,8 @@ impl Performer {
         let like = scatter.parts.first().map_or(0, |&(at, _)| at);
         let mut done: u64 = 0;
         loop {
-            let want = usize::try_from(scatter.len.saturating_sub(done)).unwrap_or(usize::MAX).min(Bounce::LEN);
+            let want =
+                usize::try_from(scatter.len.saturating_sub(done)).unwrap_or(usize::MAX).min(Bounce::LEN);
             let Ok(bytes) = bounce.bytes(like, want) else { return error(libc::ENOMEM) };
             if target.way == Way::ToFile && self.get(scatter, done, bytes).is_err() {
                 return error(libc::EFAULT);

@@ -121,7 +121,7 @@ fn run_here(t: &mut Thread, mut command: Command) -> Result<(), Fail> {
     t.process.set_program(program);
     match load::replace(t, opened.file) {
         Ok(context) => {
-            t.context = context;
+            t.context.replace(context);
             Ok(())
         }
         Err(end) => {

@@ -6,6 +6,7 @@
 //! runs that on Linux, and is only its stand-in here (see `exec.rs`).
 
 use crate::errno::End;
+use crate::futex::Futexes;
 use crate::process::Process;
 use crate::sched;
 use crate::signal::{self, number::SIGKILL, Info};
@@ -28,6 +29,8 @@ pub struct Family {
     next: AtomicU32,
     /// How the first one has ended.
     end: Mutex<Option<End>>,
+    /// Those in memory that processes share.
+    pub futexes: Futexes,
 }
 
 impl Family {
@@ -39,6 +42,11 @@ impl Family {
             members.push(process.clone());
         }
         fits
+    }
+
+    /// True if there is but one.
+    pub fn is_alone(&self) -> bool {
+        self.members.lock().len() <= 1
     }
 
     /// All of them.

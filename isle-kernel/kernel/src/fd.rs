@@ -273,6 +273,11 @@ impl Files {
         entry.map(|e| e.file).ok_or(Errno::EBADF)
     }
 
+    /// Numbers that the table has room for as it is; as Linux's at least 64.
+    pub fn span(&self) -> u32 {
+        self.entries.len().next_power_of_two().max(64) as u32
+    }
+
     /// All descriptors from `first` to `last` that are in use.
     pub fn in_range(&self, first: u32, last: u32) -> Result<Vec<u64>, Errno> {
         let used = || {

@@ -6,6 +6,7 @@
 
 use crate::errno::Errno;
 use crate::mem::space::Space;
+use crate::process::Process;
 use crate::sched::{self, Task, Woken};
 use crate::thread::Thread;
 use alloc::collections::VecDeque;
@@ -16,14 +17,14 @@ use spin::Mutex;
 const BUCKETS: usize = 64;
 
 struct Waiter {
-    address: u64,
+    key: u64,
     bits: u32,
     task: Arc<Task>,
 }
 
 type Bucket = Mutex<VecDeque<Waiter>>;
 
-/// All waiters of a process.
+/// Waiters: those of all threads that share memory, or those of an application's processes that share a part of theirs.
 pub struct Futexes([Bucket; BUCKETS]);
 
 impl Default for Futexes {
@@ -32,34 +33,90 @@ impl Default for Futexes {
     }
 }
 
-impl Futexes {
-    fn index(address: u64) -> usize {
-        // Neighbours in memory go to different buckets.
-        ((address >> 2) as usize) % BUCKETS
+/// Where the waiters of a word wait.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    futexes: &'a Futexes,
+    /// An address, or in memory that processes share what all of them call it: where in application memory it is.
+    key: u64,
+}
+
+/// The place of a word. One that isn't private may be in memory that other processes see as well (futex(2)).
+pub fn place(process: &Process, address: u64, is_private: bool) -> Result<Place<'_>, Errno> {
+    if !is_private {
+        let mut space = process.space.lock();
+        // One that may be shared is looked up by what is there.
+        space.load_u32(address)?;
+        let is_shared = space.areas.find(address).and_then(|a| a.backing).is_some_and(|backing| backing.shared);
+        if let Some(page) = space.tables().lookup(address).filter(|_| is_shared) {
+            let within = address & (page.size.bytes() - 1);
+            return Ok(Place { futexes: &process.family.futexes, key: page.offset + within });
+        }
+    }
+    Ok(Place { futexes: &process.futexes, key: address })
+}
+
+impl Place<'_> {
+    /// Wakes up to `count` waiters; returns how many.
+    pub fn wake(self, count: u32, bits: u32) -> u32 {
+        self.futexes.wake(self.key, count, bits)
     }
 
-    fn bucket(&self, address: u64) -> &Bucket {
-        let [first, ..] = &self.0;
-        self.0.get(Self::index(address)).unwrap_or(first)
-    }
-
-    /// Waits until somebody wakes one of `bits` at the address, unless the word isn't `value` any more.
+    /// Waits until somebody wakes one of `bits`, unless the word at the address isn't `value` any more.
     pub fn wait(
-        &self,
-        space: &Mutex<Space>,
+        self,
         me: &Arc<Task>,
         address: u64,
         value: u32,
         bits: u32,
         deadline: Option<u64>,
     ) -> Result<Woken, Errno> {
+        self.futexes.wait(&me.process.space, me, (self.key, address), value, bits, deadline)
+    }
+
+    /// See [`Futexes::requeue`]. EINVAL: the two are not of the same kind.
+    pub fn requeue(
+        self,
+        to: Self,
+        space: &Mutex<Space>,
+        counts: (u32, u32),
+        expected: Option<(u64, u32)>,
+    ) -> Result<(u32, u32), Errno> {
+        if !core::ptr::eq(self.futexes, to.futexes) {
+            return Err(Errno::EINVAL);
+        }
+        self.futexes.requeue(space, (self.key, to.key), counts, expected)
+    }
+}
+
+impl Futexes {
+    fn index(key: u64) -> usize {
+        // Neighbours in memory go to different buckets.
+        ((key >> 2) as usize) % BUCKETS
+    }
+
+    fn bucket(&self, key: u64) -> &Bucket {
+        let [first, ..] = &self.0;
+        self.0.get(Self::index(key)).unwrap_or(first)
+    }
+
+    /// Waits until somebody wakes one of `bits` of a key, unless the word at the address isn't `value` any more.
+    fn wait(
+        &self,
+        space: &Mutex<Space>,
+        me: &Arc<Task>,
+        (key, address): (u64, u64),
+        value: u32,
+        bits: u32,
+        deadline: Option<u64>,
+    ) -> Result<Woken, Errno> {
         me.futex_woken.store(false, Ordering::SeqCst);
         {
-            let mut bucket = self.bucket(address).lock();
+            let mut bucket = self.bucket(key).lock();
             if space.lock().load_u32(address)? != value {
                 return Err(Errno::EAGAIN);
             }
-            bucket.push_back(Waiter { address, bits, task: me.clone() });
+            bucket.push_back(Waiter { key, bits, task: me.clone() });
         }
         let woken = sched::wait(me, deadline, &|| me.futex_woken.load(Ordering::SeqCst));
         if woken != Woken::Ready && !self.forget(me) {
@@ -86,25 +143,26 @@ impl Futexes {
         }
     }
 
-    /// Wakes up to `count` waiters of an address; returns how many.
-    pub fn wake(&self, address: u64, count: u32, bits: u32) -> u32 {
-        let mut bucket = self.bucket(address).lock();
-        wake_in(&mut bucket, address, count, bits)
+    /// Wakes up to `count` waiters of a key; returns how many.
+    fn wake(&self, key: u64, count: u32, bits: u32) -> u32 {
+        let mut bucket = self.bucket(key).lock();
+        wake_in(&mut bucket, key, count, bits)
     }
 
-    /// FUTEX_CMP_REQUEUE: wakes some and makes others wait at another address; returns how many of each.
-    pub fn requeue(
+    /// FUTEX_CMP_REQUEUE: wakes some and makes others wait by another key, if the word at an address is what is expected;
+    /// returns how many of each.
+    fn requeue(
         &self,
         space: &Mutex<Space>,
         (from, to): (u64, u64),
         (wake, requeue): (u32, u32),
-        expected: Option<u32>,
+        expected: Option<(u64, u32)>,
     ) -> Result<(u32, u32), Errno> {
         let (a, b) = (Self::index(from), Self::index(to));
         let mut first = self.0.get(a.min(b)).ok_or(Errno::EINVAL)?.lock();
         let mut second = if a == b { None } else { self.0.get(a.max(b)).map(Mutex::lock) };
-        if let Some(expected) = expected {
-            if space.lock().load_u32(from)? != expected {
+        if let Some((address, expected)) = expected {
+            if space.lock().load_u32(address)? != expected {
                 return Err(Errno::EAGAIN);
             }
         }
@@ -118,8 +176,8 @@ impl Futexes {
             woken = wake_in(source, from, wake, u32::MAX);
             let mut at = 0;
             while at < source.len() && (moved.len() as u32) < requeue {
-                if source.get(at).is_some_and(|w| w.address == from) {
-                    moved.extend(source.remove(at).map(|w| Waiter { address: to, ..w }));
+                if source.get(at).is_some_and(|w| w.key == from) {
+                    moved.extend(source.remove(at).map(|w| Waiter { key: to, ..w }));
                 } else {
                     at += 1;
                 }
@@ -133,55 +191,55 @@ impl Futexes {
         target.append(&mut moved);
         Ok((woken, count))
     }
-
-    /// FUTEX_WAKE_OP: changes the word at `second`, wakes waiters of `first`, and those of `second` if its
-    /// old value compares as `operation` says.
-    pub fn wake_op(
-        &self,
-        space: &Mutex<Space>,
-        (first, second): (u64, u64),
-        (count, count2): (u32, u32),
-        operation: u32,
-    ) -> Result<u32, Errno> {
-        let (code, compare) = ((operation >> 28) & 7, (operation >> 24) & 15);
-        // Both arguments are 12 bits with a sign.
-        let signed = |bits: u32| ((bits << 20) as i32 >> 20) as u32;
-        let (mut argument, other) = (signed(operation >> 12), signed(operation));
-        if operation >> 31 != 0 {
-            argument = 1 << (argument & 31);
-        }
-        if code > 4 || compare > 5 {
-            return Err(Errno::ENOSYS);
-        }
-        let old = space.lock().update_u32(second, |old| match code {
-            0 => argument,
-            1 => old.wrapping_add(argument),
-            2 => old | argument,
-            3 => old & !argument,
-            _ => old ^ argument,
-        })?;
-        let mut woken = self.wake(first, count, u32::MAX);
-        let (a, b) = (old as i32, other as i32);
-        let holds = match compare {
-            0 => a == b,
-            1 => a != b,
-            2 => a < b,
-            3 => a <= b,
-            4 => a > b,
-            _ => a >= b,
-        };
-        if holds {
-            woken += self.wake(second, count2, u32::MAX);
-        }
-        Ok(woken)
-    }
 }
 
-fn wake_in(bucket: &mut VecDeque<Waiter>, address: u64, count: u32, bits: u32) -> u32 {
+/// FUTEX_WAKE_OP: changes the word at `address`, wakes waiters of `first`, and those of `second`, which is that word's place, if its
+/// old value compares as `operation` says.
+pub fn wake_op(
+    space: &Mutex<Space>,
+    (first, second): (Place<'_>, Place<'_>),
+    address: u64,
+    (count, count2): (u32, u32),
+    operation: u32,
+) -> Result<u32, Errno> {
+    let (code, compare) = ((operation >> 28) & 7, (operation >> 24) & 15);
+    // Both arguments are 12 bits with a sign.
+    let signed = |bits: u32| ((bits << 20) as i32 >> 20) as u32;
+    let (mut argument, other) = (signed(operation >> 12), signed(operation));
+    if operation >> 31 != 0 {
+        argument = 1 << (argument & 31);
+    }
+    if code > 4 || compare > 5 {
+        return Err(Errno::ENOSYS);
+    }
+    let old = space.lock().update_u32(address, |old| match code {
+        0 => argument,
+        1 => old.wrapping_add(argument),
+        2 => old | argument,
+        3 => old & !argument,
+        _ => old ^ argument,
+    })?;
+    let mut woken = first.wake(count, u32::MAX);
+    let (a, b) = (old as i32, other as i32);
+    let holds = match compare {
+        0 => a == b,
+        1 => a != b,
+        2 => a < b,
+        3 => a <= b,
+        4 => a > b,
+        _ => a >= b,
+    };
+    if holds {
+        woken += second.wake(count2, u32::MAX);
+    }
+    Ok(woken)
+}
+
+fn wake_in(bucket: &mut VecDeque<Waiter>, key: u64, count: u32, bits: u32) -> u32 {
     let mut woken = 0;
     let mut at = 0;
     while woken < count && at < bucket.len() {
-        if bucket.get(at).is_some_and(|w| w.address == address && w.bits & bits != 0) {
+        if bucket.get(at).is_some_and(|w| w.key == key && w.bits & bits != 0) {
             let waiter = if at == 0 { bucket.pop_front() } else { bucket.remove(at) };
             if let Some(waiter) = waiter {
                 waiter.task.futex_woken.store(true, Ordering::SeqCst);
@@ -206,7 +264,8 @@ const ROBUST_LIST_LIMIT: usize = 2048;
 /// (Documentation/locking/robust-futex-ABI.rst).
 pub fn exit_robust(thread: &Thread) {
     let head = thread.robust_list;
-    if head == 0 || thread.process.ending().is_some() {
+    let is_for_nobody = || thread.process.ending().is_some() && thread.process.family.is_alone();
+    if head == 0 || is_for_nobody() {
         return;
     }
     // A list that leads nowhere is the application's own affair.
@@ -240,12 +299,13 @@ fn mark(thread: &Thread, address: u64) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     let tid = thread.process.tid_of(&thread.task);
+    let place = place(&thread.process, address, false)?;
     let old = thread.space().update_u32(address, |old| match old & TID_MASK == tid {
         true => (old & WAITERS) | OWNER_DIED,
         false => old,
     })?;
     if old & TID_MASK == tid && old & WAITERS != 0 {
-        thread.process.futexes.wake(address, 1, u32::MAX);
+        place.wake(1, u32::MAX);
     }
     Ok(())
 }

@@ -124,7 +124,8 @@ impl Link {
         };
         // As the proxy says, within bounds.
         let spin = self.channel.spin_ns.load(Ordering::Relaxed).min(MAX_SPIN_NS);
-        let answer = sched::Answer { word: &request.state, value: state::DONE, spin_ns: spin.into(), announce: &announce };
+        let answer =
+            sched::Answer { word: &request.state, value: state::DONE, spin_ns: spin.into(), announce: &announce };
         let mut woken = sched::wait_for_linux(me, &answer, by);
         let cancelled = woken == Woken::Interrupted;
         if cancelled {

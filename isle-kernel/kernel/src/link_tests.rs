@@ -17,10 +17,13 @@ fn calls_to_the_end_outlive_signals_and_the_end() {
     let machine = Machine::new(program());
     let p = machine.process();
     p.process.end(End::exit(3));
+    machine.proxy.script().hang = Some(nr::__NR_close);
     assert_eq!(p.process.link.call(&p.task, &close_call(70)), Err(Fail::Ended));
+    machine.proxy.script().hang = None;
     assert_eq!(p.process.link.call_to_the_end(&p.task, &close_call(77)), Ok(0));
     assert!(machine.proxy.script().closed.contains(&77));
     end(p);
+    machine.reset();
 }
 
 #[test]

@@ -27,13 +27,7 @@ const AUXV: u64 = 21;
 /// Lays out the stack below `top`; returns the stack pointer and what is to be written there.
 ///
 /// `base`: where the interpreter is, or 0.
-pub fn build(
-    top: u64,
-    len: u64,
-    startup: &Startup,
-    program: &Program,
-    base: u64,
-) -> Result<(u64, Vec<u8>), Errno> {
+pub fn build(top: u64, len: u64, startup: &Startup, program: &Program, base: u64) -> Result<(u64, Vec<u8>), Errno> {
     const PLATFORM: &[u8] = b"x86_64\0";
     let strings = startup.raw_strings();
     // From low to high: pointers, then random bytes, the platform's name, all strings; Linux leaves a null word

@@ -100,18 +100,17 @@ impl Startup {
             groups.chunks_exact(4).filter_map(|g| Some(u32::from_le_bytes(g.try_into().ok()?))).collect();
         block.drain(..groups.len().checked_mul(4)?.checked_add(size_of::<StartBlock>())?);
         this.groups = Arc::new(groups);
-        this.strings = Arc::new(block);
         let before = this.arg_count.checked_add(this.env_count)?;
-        let strings: Vec<&[u8]> = this.strings().skip(before).take(3).collect();
+        let strings: Vec<&[u8]> = texts(&block).skip(before).take(3).collect();
         // Both are short; nothing follows.
         let [path, host_name] = *strings.as_slice() else { return None };
         if path.len() > PATH_MAX || host_name.len() > PATH_MAX {
             return None;
         }
         let (path, host_name) = (path.to_vec(), host_name.to_vec());
-        let end = this.strings.iter().rposition(|b| *b == 0)?.checked_sub(host_name.len())?;
-        Arc::get_mut(&mut this.strings)?.truncate(end);
-        (this.path, this.host_name) = (path, host_name);
+        let end = block.iter().rposition(|b| *b == 0)?.checked_sub(host_name.len())?;
+        block.truncate(end);
+        (this.strings, this.path, this.host_name) = (Arc::new(block), path, host_name);
         Some(this)
     }
 
@@ -135,7 +134,8 @@ impl Startup {
             strings.push(0);
         }
         let (arg_count, env_count) = (arguments.len(), environment.len());
-        Some(Self { strings: Arc::new(strings), arg_count, env_count, path, exe_fd, exe_size, ..self.clone() })
+        let strings = Arc::new(strings);
+        Some(Self { strings, arg_count, env_count, path, exe_fd, exe_size, ..self.clone() })
     }
 
     /// The same for a child process.
@@ -145,15 +145,20 @@ impl Startup {
 
     /// Arguments, environment and path, without their NULs.
     pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
-        // What follows the last NUL is no string.
-        let whole = self.strings.iter().rposition(|b| *b == 0).and_then(|last| self.strings.get(..last));
-        whole.into_iter().flat_map(|text| text.split(|b| *b == 0))
+        texts(&self.strings)
     }
 
     /// Arguments, environment and path as they are, each with its NUL.
     pub fn raw_strings(&self) -> &[u8] {
         &self.strings
     }
+}
+
+/// Strings that are each ended by a NUL, without it.
+fn texts(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    // What follows the last NUL is no string.
+    let whole = bytes.iter().rposition(|b| *b == 0).and_then(|last| bytes.get(..last));
+    whole.into_iter().flat_map(|text| text.split(|b| *b == 0))
 }
 
 #[cfg(test)]

@@ -476,7 +476,9 @@ impl Thread {
         if self.clear_child_tid != 0 && self.process.ending().is_none() {
             // Whoever joins the thread waits for this word; if it isn't there, nobody does.
             let _ = self.memory().write(self.clear_child_tid, &[0; 4]);
-            self.process.futexes.wake(self.clear_child_tid, 1, u32::MAX);
+            if let Ok(place) = futex::place(&self.process, self.clear_child_tid, false) {
+                place.wake(1, u32::MAX);
+            }
         }
         if self.process.thread_count() == 1 {
             // Nobody else can write to it any more, if the memory is the process's own.

@@ -284,12 +284,7 @@ impl AddressSpace {
     }
 
     /// As [`protect`](Self::protect); says for each page what is allowed from now on.
-    pub fn protect_each(
-        &mut self,
-        start: u64,
-        end: u64,
-        prot: &mut dyn FnMut(&Page) -> Prot,
-    ) -> Result<(), MapError> {
+    pub fn protect_each(&mut self, start: u64, end: u64, prot: &mut dyn FnMut(&Page) -> Prot) -> Result<(), MapError> {
         self.split_edges(start, end)?;
         let mut stale = Stale::nothing();
         let mut at = start;

@@ -104,7 +104,13 @@ impl Root {
     pub(crate) fn new(table: Table) -> Self {
         let count = crate::shared::try_get().map_or(1, |s| s.cpus.len());
         let physical = table.physical();
-        Self { table, physical, generation: AtomicU64::new(1), cpus: CpuSet::new(count), is_shared: AtomicBool::new(false) }
+        Self {
+            table,
+            physical,
+            generation: AtomicU64::new(1),
+            cpus: CpuSet::new(count),
+            is_shared: AtomicBool::new(false),
+        }
     }
 
     #[cfg(not(target_os = "none"))]
@@ -247,7 +253,8 @@ mod on_isle {
         /// Waits for CPUs that are about to leave it.
         pub(crate) fn wait_until_unused(&self) {
             let runs = |index| {
-                boot::per_cpu(index).is_some_and(|cpu| [self.physical, CHANGING].contains(&cpu.root.load(Ordering::SeqCst)))
+                boot::per_cpu(index)
+                    .is_some_and(|cpu| [self.physical, CHANGING].contains(&cpu.root.load(Ordering::SeqCst)))
             };
             while self.cpus.iter().any(runs) {
                 core::hint::spin_loop();

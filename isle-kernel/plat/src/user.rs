@@ -205,6 +205,12 @@ pub struct Exception {
 }
 
 impl Context {
+    /// Makes it another one, from within a system call: how ring 3 came to the kernel stays as it is.
+    pub fn replace(&mut self, new: Self) {
+        let (vector, error) = (self.vector, self.error);
+        *self = Self { vector, error, ..new };
+    }
+
     /// The context of a program at its first instruction.
     pub fn new(rip: u64, rsp: u64) -> Self {
         Self { rip, rsp, ..Self::default() }

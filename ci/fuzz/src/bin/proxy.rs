@@ -115,7 +115,11 @@ impl Lie {
                 args[i] = 1;
                 lens[i] = len;
                 if let Some((at, parts, _)) = self.buffers[i] {
-                    split(&mut segments, u64::from(at) << 10, len, u64::from(parts % 5) + 1);
+                    match at {
+                        // Just about at the end of memory.
+                        0xf0.. => segments.push(((MEMORY + u64::from(at & 3)).wrapping_sub(len).wrapping_sub(1), len)),
+                        _ => split(&mut segments, u64::from(at) << 10, len, u64::from(parts % 5) + 1),
+                    }
                 }
             }
         }

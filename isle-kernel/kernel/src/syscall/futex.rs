@@ -4,6 +4,7 @@
 
 use super::{time, Outcome};
 use crate::errno::Errno;
+use crate::futex::{self, Place};
 use crate::sched::Woken;
 use crate::thread::Thread;
 use hermit_plat::time::{monotonic_ns, realtime_ns};
@@ -30,19 +31,21 @@ pub fn futex(t: &mut Thread, [address, operation, value, timeout, address2, valu
         return Err(Errno::ENOSYS.into());
     }
     check(address)?;
-    if operation & nr::FUTEX_PRIVATE_FLAG == 0 {
-        // One that may be shared is looked up by what is there (futex(2)).
-        t.space().load_u32(address)?;
+    let is_private = operation & nr::FUTEX_PRIVATE_FLAG != 0;
+    if !is_private {
+        // What has to be read from a file is, before any lock is taken.
+        t.memory().read_u32(address)?;
     }
     let (value, value2, bits) = (value as u32, timeout as u32, value3 as u32);
-    let futexes = &t.process.futexes;
+    let t = &*t;
+    let place = |address: u64| futex::place(&t.process, address, is_private);
     match command {
         nr::FUTEX_WAIT => {
             let deadline = match timeout {
                 0 => None,
                 at => Some(monotonic_ns().saturating_add(time::read_timespec(t, at)?)),
             };
-            wait(t, address, value, u32::MAX, deadline)
+            wait(t, place(address)?, address, value, u32::MAX, deadline)
         }
         nr::FUTEX_WAIT_BITSET => {
             let deadline = match timeout {
@@ -56,24 +59,28 @@ pub fn futex(t: &mut Thread, [address, operation, value, timeout, address2, valu
             if bits == 0 {
                 return Err(Errno::EINVAL.into());
             }
-            wait(t, address, value, bits, deadline)
+            wait(t, place(address)?, address, value, bits, deadline)
         }
-        nr::FUTEX_WAKE => Ok(futexes.wake(address, value.max(1), u32::MAX).into()),
+        nr::FUTEX_WAKE => Ok(place(address)?.wake(value.max(1), u32::MAX).into()),
         nr::FUTEX_WAKE_BITSET if bits == 0 => Err(Errno::EINVAL.into()),
-        nr::FUTEX_WAKE_BITSET => Ok(futexes.wake(address, value.max(1), bits).into()),
+        nr::FUTEX_WAKE_BITSET => Ok(place(address)?.wake(value.max(1), bits).into()),
         nr::FUTEX_WAKE_OP => {
             check(address2)?;
             let counts = (value.max(1), value2.max(1));
-            Ok(futexes.wake_op(&t.process.space, (address, address2), counts, value3 as u32)?.into())
+            // It is written, which may need a copy of a page of a file.
+            t.memory().access(|space| space.update_u32(address2, |old| old))?;
+            let places = (place(address)?, place(address2)?);
+            Ok(futex::wake_op(&t.process.space, places, address2, counts, value3 as u32)?.into())
         }
         _ => {
             check(address2)?;
             if (value as i32) < 0 || (value2 as i32) < 0 {
                 return Err(Errno::EINVAL.into());
             }
-            let expected = (command == nr::FUTEX_CMP_REQUEUE).then_some(value3 as u32);
+            let expected = (command == nr::FUTEX_CMP_REQUEUE).then_some((address, value3 as u32));
             let counts = (value, value2);
-            let (woken, moved) = futexes.requeue(&t.process.space, (address, address2), counts, expected)?;
+            t.memory().read_u32(address2)?;
+            let (woken, moved) = place(address)?.requeue(place(address2)?, &t.process.space, counts, expected)?;
             Ok((woken + moved).into())
         }
     }
@@ -87,8 +94,16 @@ fn check(address: u64) -> Result<(), Errno> {
     }
 }
 
-fn wait(t: &mut Thread, address: u64, value: u32, bits: u32, deadline: Option<u64>) -> Outcome {
-    match t.process.futexes.wait(&t.process.space, &t.task, address, value, bits, deadline)? {
+fn wait(t: &Thread, place: Place<'_>, address: u64, value: u32, bits: u32, deadline: Option<u64>) -> Outcome {
+    // Here a private one is read first, with no lock held.
+    let woken = match place.wait(&t.task, address, value, bits, deadline) {
+        Err(Errno::MISSING) => {
+            t.memory().read_u32(address)?;
+            place.wait(&t.task, address, value, bits, deadline)
+        }
+        other => other,
+    };
+    match woken? {
         Woken::Ready => Ok(0),
         Woken::TimedOut => Err(Errno::ETIMEDOUT.into()),
         Woken::Interrupted => {

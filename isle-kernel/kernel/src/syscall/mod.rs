@@ -65,7 +65,7 @@ pub fn dispatch(t: &mut Thread) -> Result<(), Ended> {
         return signal::rt_sigreturn(t);
     }
     let result = call(t, number, t.context.syscall_args());
-    if t.process.link.closing.any() {
+    if t.process.link.closing.any() && t.process.ending().is_none() {
         t.close_unused();
     }
     match result {

@@ -139,6 +139,7 @@ pub fn readlinkat(t: &mut Thread, a: [u64; 6]) -> Outcome {
     let room = usize::try_from(a[3] as i32).ok().filter(|r| *r > 0).ok_or(Errno::EINVAL)?;
     let looked = paths::look(t, Some(a[0]), a[1])?;
     let target = match &looked.own {
+        None if paths::is_exe(t, &looked.path) => t.process.program().path.clone(),
         None => return forward(t, nr::__NR_readlinkat, a, looked),
         Some(Own::Descriptor(fd)) => {
             let file = t.files().get(*fd)?.clone();

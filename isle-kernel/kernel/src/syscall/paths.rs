@@ -131,6 +131,14 @@ fn find(t: &Thread, directory: Option<u64>, path: &[u8]) -> Option<Own> {
     at(t, path)
 }
 
+/// True if a path is the process's link to its program.
+pub fn is_exe(t: &Thread, path: &[u8]) -> bool {
+    let own = |name: &[u8]| {
+        name == b"self/exe" || name == b"thread-self/exe" || name == format!("{}/exe", t.process.pid()).as_bytes()
+    };
+    path.strip_prefix(b"/proc/").is_some_and(own)
+}
+
 /// The same for an absolute path.
 pub fn at(t: &Thread, path: &[u8]) -> Option<Own> {
     if let Some(rest) = path.strip_prefix(b"/dev/") {
@@ -196,12 +204,14 @@ fn of_process(t: &Thread, name: &[u8]) -> Option<Own> {
             }
         }
         (b"task", b"") => {
-            if is_scarce(t.process.thread_count() * LISTED) {
-                return Some(Own::Nothing);
-            }
-            let mut threads = Vec::new();
-            t.process.for_each_thread(|task| threads.push((t.process.tid_of(task).to_string(), DT_DIR)));
-            Some(directory(threads.into_iter()))
+            let mut names = Vec::new();
+            t.process.for_each_thread(|task| {
+                // As many as there is room for.
+                if !is_scarce(names.len() * LISTED) {
+                    names.push((t.process.tid_of(task).to_string(), DT_DIR));
+                }
+            });
+            Some(directory(names.into_iter()))
         }
         (b"task", _) => {
             let (tid, below) = match rest.iter().position(|b| *b == b'/') {
@@ -221,6 +231,8 @@ fn of_process(t: &Thread, name: &[u8]) -> Option<Own> {
             let path = format!("/proc/self/fd/{cwd}").into_bytes();
             Some(Own::Elsewhere(if rest.is_empty() { path } else { join(&path, rest) }))
         }
+        // Not the proxy; readlinkat(2) knows better.
+        (b"exe", b"") => Some(Own::Elsewhere(t.process.program().path.clone())),
         // Linux would tell of the proxy.
         (b"smaps" | b"smaps_rollup" | b"numa_maps" | b"pagemap" | b"syscall" | b"stack" | b"wchan" | b"auxv", b"") => {
             Some(Own::Nothing)

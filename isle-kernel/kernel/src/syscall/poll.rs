@@ -99,7 +99,8 @@ impl Until {
 }
 
 fn poll_list(t: &mut Thread, list: u64, count: u64, until: Until) -> Outcome {
-    if count as u32 as usize > MAX {
+    let limit = t.process.limits.lock()[nr::RLIMIT_NOFILE as usize][0];
+    if u64::from(count as u32) > limit.min(MAX as u64) {
         return Err(Errno::EINVAL.into());
     }
     let count = u64::from(count as u32);
@@ -132,6 +133,7 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
             found |= entry.found != 0;
         }
         let rest = if found { Some(0) } else { until.rest() };
+        let mut again = false;
         let result = if has_remote {
             ask(t, entries, &sources, rest)
         } else if found || rest == Some(0) {
@@ -143,7 +145,11 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
             let ready = || entries.iter().zip(&sources).any(|(e, s)| is_ready(e, s));
             match sched::wait(&task, until.0, &ready) {
                 Woken::Interrupted => Err(Fail::Restart),
-                Woken::Ready | Woken::TimedOut => Ok(()),
+                Woken::TimedOut => Ok(()),
+                Woken::Ready => {
+                    again = true;
+                    Ok(())
+                }
             }
         };
         let is_stirred = task.is_stirred();
@@ -157,6 +163,7 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
                 return Err(Errno::EINTR.into());
             }
             Err(fail) => return Err(fail),
+            Ok(()) if again => {}
             Ok(()) => return Ok(()),
         }
     }
@@ -229,7 +236,8 @@ pub fn pselect6(t: &mut Thread, [count, read, write, except, timeout, mask]: [u6
 }
 
 fn select_sets(t: &mut Thread, count: u64, sets: [u64; 3], until: Until) -> Outcome {
-    let count = u32::try_from(count as i32).map_err(|_| Errno::EINVAL)?.min(MAX as u32);
+    // Linux doesn't look beyond the end of its table of descriptors.
+    let count = u32::try_from(count as i32).map_err(|_| Errno::EINVAL)?.min(t.files().span());
     let len = count.div_ceil(64) as usize * 8;
     let mut bits: [Vec<u8>; 3] = Default::default();
     for (bits, set) in bits.iter_mut().zip(sets) {

@@ -3,8 +3,8 @@
 //! Every system call of Linux for x86-64, and what becomes of it on an isle: the one place that says so.
 
 use super::{
-    child, cwd, descriptor, epoll, file, futex, identity, info, kept, memory, message, names, nr, numa, open, poll, prctl,
-    process, signal, socket, thread, time, timer, transfer, Outcome,
+    child, cwd, descriptor, epoll, file, futex, identity, info, kept, memory, message, names, nr, numa, open, poll,
+    prctl, process, signal, socket, thread, time, timer, transfer, Outcome,
 };
 use crate::errno::Errno;
 use crate::thread::Thread;

@@ -36,7 +36,8 @@ impl Write for Fill {
 
 /// proc_pid_maps(5). The text may be long: it is measured before memory is taken for it.
 pub fn maps(t: &Thread) -> Result<Vec<u8>, Errno> {
-    let path = String::from_utf8_lossy(&t.process.startup().path);
+    let program = t.process.program();
+    let path = String::from_utf8_lossy(&program.path);
     let space = t.space();
     let mut length = Length(0);
     write_maps(&space, &path, &mut length).map_err(|_| Errno::EIO)?;

@@ -31,8 +31,8 @@ pub fn of_process(t: &Thread, name: &[u8]) -> Option<Vec<u8>> {
         b"limits" => limits(t),
         b"comm" => format!("{}\n", String::from_utf8_lossy(&t.name)),
         b"cmdline" => {
-            let startup = t.process.startup();
-            return Some(startup.strings().take(startup.arg_count).flat_map(|a| [a, b"\0"].concat()).collect());
+            let program = t.process.program();
+            return Some(program.strings().take(program.arg_count).flat_map(|a| [a, b"\0"].concat()).collect());
         }
         _ => return None,
     };
