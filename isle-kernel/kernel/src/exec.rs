@@ -215,10 +215,7 @@ fn stand_in(t: &mut Thread, pid: u64) {
     t.process.timers.lock().clear();
     (t.robust_list, t.clear_child_tid) = (0, 0);
     t.release_files();
-    if !t.process.kin.is_borrower() && Arc::strong_count(&t.process.space) == 1 {
-        t.process.space.lock().clear();
-    }
-    t.process.kin.give_back();
+    t.process.release_memory();
     let call = |number: u32, args: [u64; 2]| Call { number, args: [args[0], args[1], 0, 0, 0, 0], ..Call::default() };
     loop {
         match t.process.link.call(&t.task, &call(WAIT, [pid, 0])) {

@@ -17,7 +17,7 @@ use crate::syscall::{Limits, Settings};
 use crate::timers::Timers;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hermit_plat::time;
 use hermit_plat::tlb::Root;
 use linux_raw_sys::general as nr;
@@ -82,6 +82,10 @@ pub struct Process {
     /// Those of all threads that share the memory.
     pub futexes: Arc<Futexes>,
     pub space: Arc<Mutex<Space>>,
+    /// How many processes use that memory.
+    users: Arc<AtomicUsize>,
+    /// This one doesn't any more.
+    is_released: AtomicBool,
     pub files: Arc<Mutex<Files>>,
     pub fs: Mutex<Fs>,
     /// Files that are mapped.
@@ -121,6 +125,8 @@ impl Process {
             threads: Mutex::new(BTreeMap::new()),
             futexes: Arc::default(),
             space: Arc::new(Mutex::new(space)),
+            users: Arc::new(AtomicUsize::new(1)),
+            is_released: AtomicBool::new(false),
             objects: Arc::default(),
             timers: Mutex::new(Timers::default()),
             random: Mutex::new(Random::new(&[0; 16])),
@@ -136,9 +142,9 @@ impl Process {
 
     /// A child of this one. EAGAIN: there are too many processes.
     pub fn fork(self: &Arc<Self>, fork: Fork) -> Result<Arc<Self>, Errno> {
-        let (space, futexes) = match fork.memory {
-            Memory::Shared => (self.space.clone(), self.futexes.clone()),
-            Memory::Copied => (Arc::new(Mutex::new(self.space.lock().fork()?)), Arc::default()),
+        let (space, futexes, users) = match fork.memory {
+            Memory::Shared => (self.space.clone(), self.futexes.clone(), self.users.clone()),
+            Memory::Copied => (Arc::new(Mutex::new(self.space.lock().fork()?)), Arc::default(), Arc::default()),
         };
         let files = match fork.shares_files {
             true => self.files.clone(),
@@ -152,6 +158,7 @@ impl Process {
             signals.reset();
         }
         let root = space.lock().tables().root().clone();
+        users.fetch_add(1, Ordering::SeqCst);
         let child = Arc::new(Self {
             root,
             link: self.link.clone(),
@@ -167,6 +174,8 @@ impl Process {
             threads: Mutex::new(BTreeMap::new()),
             futexes,
             space,
+            users,
+            is_released: AtomicBool::new(false),
             files,
             fs: Mutex::new(self.fs.lock().clone()),
             objects: self.objects.clone(),
@@ -179,6 +188,7 @@ impl Process {
             gone_ns: AtomicU64::new(0),
         });
         if !self.family.add(&child) {
+            child.release_memory();
             return Err(Errno::EAGAIN);
         }
         let born = Child { pid: number, process: Arc::downgrade(&child), status: None, run_ns: 0 };
@@ -190,6 +200,20 @@ impl Process {
     pub fn unfork(&self, child: &Arc<Self>) {
         self.kin.children.lock().remove(&child.number);
         self.family.remove(child, End(0));
+        child.release_memory();
+    }
+
+    /// True once it uses its memory no longer.
+    pub fn is_released(&self) -> bool {
+        self.is_released.load(Ordering::SeqCst)
+    }
+
+    /// It uses its memory no longer: who is the last to do so gives all of it back.
+    pub fn release_memory(&self) {
+        if !self.is_released.swap(true, Ordering::SeqCst) && self.users.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.space.lock().clear();
+        }
+        self.kin.give_back();
     }
 
     /// True for the application's first process.

@@ -192,9 +192,7 @@ pub fn close(process: &Arc<Process>) {
     let end = process.ending().unwrap_or(process.last_status());
     process.end(end);
     process.timers.lock().clear();
-    if !process.kin.is_borrower() && Arc::strong_count(&process.space) == 1 {
-        process.space.lock().clear();
-    }
+    process.release_memory();
     let last = process.family.remove(process, end);
     family::mourn(process, end);
     let Some(end) = last else { return };
