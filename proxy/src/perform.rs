@@ -166,8 +166,9 @@ impl Performer {
     /// Any other call.
     fn simple(&self, checked: &Checked) -> i64 {
         // What the proxy reads must not change meanwhile, and lengths in memory are about its own buffers.
-        let is_looked_at = matches!(checked.call.number, offload::PIPE2 | offload::SOCKETPAIR | offload::PPOLL)
-            || checked.call.args.iter().any(|arg| matches!(arg, Arg::OutSized(_)));
+        let is_looked_at =
+            matches!(checked.call.number, offload::PIPE2 | offload::SOCKETPAIR | offload::PPOLL)
+                || checked.call.args.iter().any(|arg| matches!(arg, Arg::OutSized(_)));
         if is_looked_at {
             return self.simple_by(checked, |argument| self.own(argument));
         }

@@ -106,7 +106,7 @@ pub struct Channel {
 pub const CHANNEL_SIZE: usize = core::mem::size_of::<Channel>();
 
 const _: () = assert!(core::mem::size_of::<Request>() == 512);
-const _: () = assert!(REQUESTS % 64 == 0);
+const _: () = assert!(REQUESTS & 63 == 0);
 const _: () = assert!(core::mem::offset_of!(Channel, watch) == 64);
 const _: () = assert!(core::mem::offset_of!(Channel, posted) == 128);
 const _: () = assert!(core::mem::offset_of!(Channel, requests) == 192);
