@@ -47,7 +47,8 @@ pub fn place(process: &Process, address: u64, is_private: bool) -> Result<Place<
         let mut space = process.space.lock();
         // One that may be shared is looked up by what is there.
         space.load_u32(address)?;
-        let is_shared = space.areas.find(address).and_then(|a| a.backing).is_some_and(|backing| backing.shared);
+        let backing = space.areas.at(address).and_then(|area| area.backing.as_ref());
+        let is_shared = backing.is_some_and(|backing| backing.shared);
         if let Some(page) = space.tables().lookup(address).filter(|_| is_shared) {
             let within = address & (page.size.bytes() - 1);
             return Ok(Place { futexes: &process.family.futexes, key: page.offset + within });

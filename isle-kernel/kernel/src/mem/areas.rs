@@ -107,7 +107,12 @@ pub struct Areas {
 impl Areas {
     /// The area that holds an address.
     pub fn find(&self, address: u64) -> Option<Area> {
-        self.ending_above(address).next().filter(|area| area.start <= address)
+        self.at(address).cloned()
+    }
+
+    /// The area that holds an address, as it stands in the list.
+    pub fn at(&self, address: u64) -> Option<&Area> {
+        self.above(address).first().filter(|area| area.start <= address)
     }
 
     /// How many areas lie below an address with all they have.
@@ -116,8 +121,13 @@ impl Areas {
     }
 
     /// All areas that reach beyond an address, ascending.
-    fn ending_above(&self, address: u64) -> impl Iterator<Item = Area> + '_ {
-        self.list.get(self.count_below(address)..).unwrap_or_default().iter().cloned()
+    fn above(&self, address: u64) -> &[Area] {
+        self.list.get(self.count_below(address)..).unwrap_or_default()
+    }
+
+    /// As [`overlapping`](Self::overlapping), as they stand in the list.
+    pub fn within(&self, start: u64, end: u64) -> impl Iterator<Item = &Area> {
+        self.above(start).iter().take_while(move |area| area.start < end)
     }
 
     /// All areas, ascending.
@@ -127,7 +137,7 @@ impl Areas {
 
     /// True if no area has an address from `start` to `end`.
     pub fn is_free(&self, start: u64, end: u64) -> bool {
-        self.overlapping(start, end).next().is_none()
+        self.above(start).first().is_none_or(|area| area.start >= end)
     }
 
     /// True if areas cover all addresses from `start` to `end`.
@@ -138,7 +148,7 @@ impl Areas {
     /// Up to where areas cover addresses from `start` on without a hole, `end` at most.
     pub fn covered_until(&self, start: u64, end: u64) -> u64 {
         let mut at = start;
-        for area in self.overlapping(start, end) {
+        for area in self.within(start, end) {
             if area.start > at {
                 break;
             }
@@ -149,7 +159,7 @@ impl Areas {
 
     /// Areas that have an address from `start` to `end`, ascending.
     pub fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = Area> + '_ {
-        self.ending_above(start).take_while(move |area| area.start < end)
+        self.within(start, end).cloned()
     }
 
     /// Makes room for one more.

@@ -151,7 +151,7 @@ impl Space {
 
     /// True if a range begins or ends within an area.
     fn cuts(&self, start: u64, end: u64) -> bool {
-        let within = |at: u64| self.areas.find(at).is_some_and(|a| a.start < at);
+        let within = |at: u64| self.areas.at(at).is_some_and(|a| a.start < at);
         within(start) || within(end)
     }
 
@@ -178,11 +178,11 @@ impl Space {
         if is_scarce(0) && self.cuts(start, covered) {
             return Err(Errno::ENOMEM);
         }
-        if self.areas.overlapping(start, covered).any(|a| a.kind == Kind::Clock) {
+        if self.areas.within(start, covered).any(|a| a.kind == Kind::Clock) {
             return Err(Errno::EACCES);
         }
         let is_locked = |a: &Area| prot.write && a.backing.as_ref().is_some_and(|b| b.shared && !b.may_write);
-        if self.areas.overlapping(start, covered).any(|a| is_locked(&a)) {
+        if self.areas.within(start, covered).any(is_locked) {
             return Err(Errno::EACCES);
         }
         if start < covered {

@@ -32,13 +32,15 @@ pub fn futex(t: &mut Thread, [address, operation, value, timeout, address2, valu
     }
     check(address)?;
     let is_private = operation & nr::FUTEX_PRIVATE_FLAG != 0;
-    if !is_private {
-        // What has to be read from a file is, before any lock is taken.
-        t.memory().read_u32(address)?;
-    }
     let (value, value2, bits) = (value as u32, timeout as u32, value3 as u32);
     let t = &*t;
-    let place = |address: u64| futex::place(&t.process, address, is_private);
+    let place = |address: u64| match futex::place(&t.process, address, is_private) {
+        Err(Errno::MISSING) => {
+            t.memory().read_u32(address)?;
+            futex::place(&t.process, address, is_private)
+        }
+        found => found,
+    };
     match command {
         nr::FUTEX_WAIT => {
             let deadline = match timeout {
@@ -79,7 +81,6 @@ pub fn futex(t: &mut Thread, [address, operation, value, timeout, address2, valu
             }
             let expected = (command == nr::FUTEX_CMP_REQUEUE).then_some((address, value3 as u32));
             let counts = (value, value2);
-            t.memory().read_u32(address2)?;
             let (woken, moved) = place(address)?.requeue(place(address2)?, &t.process.space, counts, expected)?;
             Ok((woken + moved).into())
         }

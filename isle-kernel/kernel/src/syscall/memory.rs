@@ -60,16 +60,18 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
         None => None,
     };
     let is_file = backing.as_ref().is_some_and(|b| b.object.source().is_some());
-    if !is_file && !has(nr::MAP_NORESERVE) && prot.write && len > t.space().limit() {
-        return Err(Errno::ENOMEM.into());
-    }
+    let is_promised = !is_file && !has(nr::MAP_NORESERVE) && prot.write;
     let kind = if is_file { Kind::File } else { Kind::Mapping };
     let mut is_written_back = false;
     let start = loop {
         let mut space = t.space();
+        if is_promised && len > space.limit() {
+            return Err(Errno::ENOMEM.into());
+        }
         let place = place(&space, address, len, flags)?;
         let (start, end) = (place.start(), place.start() + len);
-        let area = Area { start, end, prot, kind, backing: backing.clone() };
+        let mut area = Area { start, end, prot, kind, backing: None };
+        area.backing.clone_from(&backing);
         match place {
             Place::Free(_) => space.map_new(area)?,
             Place::Wanted(_) if !is_written_back && has_written(&space, start, end) => {
@@ -105,7 +107,7 @@ fn backing_of(t: &Thread, file: &Arc<File>, first: u64, shared: bool, prot: Prot
 
 /// True if a shared mapping of a file in a range has been written to.
 fn has_written(space: &Space, start: u64, end: u64) -> bool {
-    space.areas.overlapping(start, end).any(|area| {
+    space.areas.within(start, end).any(|area| {
         area.backing.as_ref().is_some_and(|backing| {
             let number = |at: u64| backing.first + (at - area.start) / PAGE_SIZE;
             let is_file = backing.shared && backing.object.source().is_some();
@@ -182,12 +184,14 @@ pub fn munmap(t: &mut Thread, start: u64, len: u64) -> Outcome {
         return Err(Errno::EINVAL.into());
     }
     let (start, end) = range(start, len, Errno::EINVAL)?;
-    let has_written = has_written(&t.space(), start, end);
-    if has_written {
+    let mut space = t.space();
+    if has_written(&space, start, end) {
+        drop(space);
         // An error is nobody's, as on Linux, where it comes later.
         mapped::write_back(t, start, end, &|call| t.process.link.call_patiently(&t.task, call)).ok();
+        space = t.space();
     }
-    t.space().unmap(start, end)?;
+    space.unmap(start, end)?;
     Ok(0)
 }
 
