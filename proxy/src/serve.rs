@@ -16,8 +16,8 @@ use crate::spin::Spin;
 use crate::sys;
 use crate::watch::{self, Watch, Woken};
 use crate::worker::Worker;
-use hermit_abi::channel::{self, REQUESTS, Request, state};
-use hermit_abi::door;
+use hermit_abi::channel::{REQUESTS, Request};
+use hermit_abi::{door, protocol};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::SeqCst;
@@ -162,11 +162,11 @@ impl<D: Door> Server<D> {
         let channel = self.channel.get();
         let period = self.spin.ticks(LOOK_AROUND);
         // Who sleeps has seen nothing; who is new may have been woken for what is there already.
-        channel.watch.store(channel::watch::LOOKING, SeqCst);
+        protocol::start_looking(&channel.watch);
         loop {
             if let Some(slot) = watch.take_posted(channel) {
                 if let Some(checked) = self.take(watch, slot) {
-                    if !self.is_for_me(&checked) && self.has_follower() {
+                    if !self.is_for_me(watch, &checked) && self.has_follower() {
                         return Ok(Next::Call(slot, checked));
                     }
                     // If no thread can be had: better late than never.
@@ -180,12 +180,11 @@ impl<D: Door> Server<D> {
                 if may_spin && self.spin.until(|| watch::has_posted(channel)) {
                     continue;
                 }
-                // See `hermit_abi::channel`: said first, then looked once more.
-                channel.watch.store(channel::watch::ASLEEP, SeqCst);
-                if !watch::has_posted(channel) && watch.sleep(self.door.fd())? == Woken::Late {
+                let may_sleep = protocol::stop_looking(&channel.watch, &channel.posted);
+                if may_sleep && watch.sleep(self.door.fd())? == Woken::Late {
                     self.unannounced.fetch_add(watch::find_lost(channel), Ordering::Relaxed);
                 }
-                channel.watch.store(channel::watch::LOOKING, SeqCst);
+                protocol::start_looking(&channel.watch);
                 // Requests come first: somebody waits for these.
                 watch.was_woken = true;
                 continue;
@@ -223,9 +222,10 @@ impl<D: Door> Server<D> {
     }
 
     /// Should the thread that watches make this call itself? Not if it may wait, nor if others could be made meanwhile.
-    fn is_for_me(&self, checked: &Checked) -> bool {
+    fn is_for_me(&self, watch: &Watch, checked: &Checked) -> bool {
         let has_cpu = || self.active.load(SeqCst).saturating_add(1) < self.cpus;
-        self.performer.is_quick(checked) && !(watch::has_posted(self.channel.get()) && has_cpu())
+        let has_more = || watch.has_taken() || watch::has_posted(self.channel.get());
+        self.performer.is_quick(checked) && !(has_more() && has_cpu())
     }
 
     /// Sees to it that there is a thread for the watch.
@@ -245,7 +245,9 @@ impl<D: Door> Server<D> {
             }
             return None;
         }
-        request.state.compare_exchange(state::POSTED, state::TAKEN, SeqCst, Ordering::Relaxed).ok()?;
+        if !protocol::take(&request.state) {
+            return None;
+        }
         own.busy.store(true, SeqCst);
         let snapshot = Snapshot::of(request);
         match self.performer.check(&snapshot) {
@@ -301,14 +303,12 @@ impl<D: Door> Server<D> {
     /// Gives the answer and wakes who waits for it.
     fn complete(&self, slot: usize, result: i64) {
         let Some(request) = self.channel.get().requests.get(slot) else { return };
-        let Request { state, sleeping, result: place, .. } = request;
-        place.store(result, Ordering::Relaxed);
+        // First: once it is complete, the isle may post it again.
         if let Some(own) = self.slots.get(slot) {
             own.busy.store(false, SeqCst);
         }
-        // Both SeqCst, as on the isle's side with the two the other way round: one of us sees the other.
-        state.store(state::DONE, SeqCst);
-        if let Some(cpu) = sleeping.load(SeqCst).checked_sub(1) {
+        let Request { state, sleeping, result: place, .. } = request;
+        if let Some(cpu) = protocol::complete(state, sleeping, place, result) {
             // Fails if the isle is gone, as the status will say, or has named a CPU that it hasn't.
             let _ = self.door.kick(cpu);
         }

@@ -6,10 +6,11 @@ use crate::serve::Outcome;
 use crate::signals::{Action, Policy};
 use crate::sys;
 use hermit_abi::channel::{Channel, REQUESTS, WORDS, state};
+use hermit_abi::protocol;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub struct Watch {
     tell: Sender<io::Result<Outcome>>,
     /// Requests whose calls have to end.
     cancelled: Vec<usize>,
+    /// Bits that were taken out of `posted`, of requests that nobody has looked at yet.
+    taken: [u64; WORDS],
     /// The request to look at first, so that each has its turn.
     first: usize,
     /// It has been woken, and nobody has looked after signals and the application's state since.
@@ -47,7 +50,8 @@ pub struct Watch {
 impl Watch {
     pub fn new(signals: OwnedFd, tell: Sender<io::Result<Outcome>>) -> Self {
         let (policy, cancelled) = (Policy::default(), Vec::new());
-        Self { signals, policy, tell, cancelled, first: 0, was_woken: false, looked_around_at: 0 }
+        let taken = [0; WORDS];
+        Self { signals, policy, tell, cancelled, taken, first: 0, was_woken: false, looked_around_at: 0 }
     }
 
     pub fn tell(self, outcome: io::Result<Outcome>) {
@@ -60,19 +64,23 @@ impl Watch {
         let (first, bit) = (self.first / 64, self.first % 64);
         // The word of `first` comes twice: from its bit on, and at last as a whole.
         for (turn, word) in (first..WORDS).chain(0..=first).enumerate() {
-            let posted = channel.posted.get(word)?;
+            let taken = self.taken.get_mut(word)?;
+            *taken |= protocol::look(channel.posted.get(word)?);
             let mask = if turn == 0 { u64::MAX << bit } else { u64::MAX };
-            let bits = posted.load(Relaxed) & mask;
+            let bits = *taken & mask;
             if bits != 0 {
-                let at = bits.trailing_zeros();
-                // SeqCst, as what follows: the state is read after the bit was taken.
-                posted.fetch_and(!(1 << at), SeqCst);
-                let slot = word.wrapping_mul(64).wrapping_add(at as usize);
+                let slot = word.wrapping_mul(64).wrapping_add(bits.trailing_zeros() as usize);
+                *taken &= !protocol::bit(slot);
                 self.first = slot.wrapping_add(1) % REQUESTS;
                 return Some(slot);
             }
         }
         None
+    }
+
+    /// True if there is a request to look at whose bit isn't in the channel any more.
+    pub fn has_taken(&self) -> bool {
+        self.taken.iter().any(|bits| *bits != 0)
     }
 
     pub fn cancel(&mut self, slot: usize) {
@@ -125,7 +133,7 @@ pub fn find_lost(channel: &Channel) -> u64 {
     for (slot, request) in channel.requests.iter().enumerate() {
         let Some(word) = channel.posted.get(slot / 64) else { continue };
         if request.state.load(SeqCst) == state::POSTED {
-            word.fetch_or(1 << (slot % 64), SeqCst);
+            word.fetch_or(protocol::bit(slot), SeqCst);
             lost += 1;
         }
     }

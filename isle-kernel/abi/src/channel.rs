@@ -8,10 +8,8 @@
 //! kicks that CPU ([`super::door::KICK`]). The isle alone sets FREE. A request that has to end early gets `cancel` and, again,
 //! its bit.
 //!
-//! Both sides spin for a moment before they sleep, and no wake-up is lost: who is about to sleep says so first and looks
-//! once more; who has something for the other writes it first and then looks whether that sleeps. All four accesses are
-//! SeqCst, so at least one of the two sees the other. The proxy's word is `watch`, what it looks at `posted`; the isle's are
-//! `sleeping` and `state`.
+//! Both sides spin for a moment before they sleep. The steps in which memory order matters, so that no wake-up is lost, are
+//! in [`super::protocol`].
 //!
 //! Buffers stay in application memory. A [`Segment`] names a part of it by its *pool offset*: the offset
 //! into all ranges of [`super::boot::BootInfo::app_memory`] joined in order, which is also its

@@ -13,40 +13,32 @@
 //! `isle-kernel/abi/model` includes this very file with loom's atomics and tries the interleavings.
 
 use super::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use super::channel::state;
-
-/// Values of the watcher's word.
-pub mod watch {
-    /// Nobody looks at `posted` until the doorbell rings.
-    pub const ASLEEP: u32 = 0;
-    /// Somebody looks, or will before he sleeps.
-    pub const LOOKING: u32 = 1;
-}
+use super::channel::{state, watch};
 
 /// The bit of a request in its word of `posted`: that at `index / 64`.
-pub const fn bit(index: u32) -> u64 {
-    1u64.wrapping_shl(index)
+pub const fn bit(index: usize) -> u64 {
+    1 << (index % 64)
 }
 
 /// Isle: hands over a request that is filled in. True: the proxy doesn't look by itself, ring the doorbell.
 #[must_use]
-pub fn post(state: &AtomicU32, posted: &[AtomicU64], watch: &AtomicU32, index: u32) -> bool {
+pub fn post(state: &AtomicU32, posted: &[AtomicU64], watch: &AtomicU32, index: usize) -> bool {
     state.store(state::POSTED, Ordering::Release);
     call_attention(posted, watch, index)
 }
 
 /// Isle: asks for an early end of a request that it has posted. True: ring the doorbell.
 #[must_use]
-pub fn cancel(cancel: &AtomicU32, posted: &[AtomicU64], watch: &AtomicU32, index: u32) -> bool {
+pub fn cancel(cancel: &AtomicU32, posted: &[AtomicU64], watch: &AtomicU32, index: usize) -> bool {
     cancel.store(1, Ordering::Release);
     call_attention(posted, watch, index)
 }
 
-fn call_attention(posted: &[AtomicU64], watch: &AtomicU32, index: u32) -> bool {
-    if let Some(word) = usize::try_from(index / 64).ok().and_then(|at| posted.get(at)) {
+fn call_attention(posted: &[AtomicU64], watch: &AtomicU32, index: usize) -> bool {
+    if let Some(word) = posted.get(index / 64) {
         word.fetch_or(bit(index), Ordering::SeqCst);
     }
-    watch.load(Ordering::SeqCst) == watch::ASLEEP
+    watch.load(Ordering::SeqCst) != watch::LOOKING
 }
 
 /// Isle: this CPU (its index and 1) is about to sleep until the request is complete. Look at [`is_done`] once more after it.

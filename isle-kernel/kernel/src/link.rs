@@ -16,10 +16,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hermit_plat::abi::app::App;
-use hermit_plat::abi::channel::{state, watch, Channel, Request, MAX_SPIN_NS, SEGMENTS};
+use hermit_plat::abi::channel::{Channel, Request, MAX_SPIN_NS, SEGMENTS};
+use hermit_plat::abi::protocol;
 use hermit_plat::shared::Shared;
 use hermit_plat::{apic, cpu, time};
-use requests::{place, Requests};
+use requests::Requests;
 use spin::Mutex;
 
 /// Look for requests that were left to the proxy so often, while all are in use.
@@ -112,38 +113,34 @@ impl Link {
         let (index, request) = self.take_request(me, by)?;
         fill(request, call);
         request.tid.store(me.process.tid_of(me), Ordering::Relaxed);
-        request.state.store(state::POSTED, Ordering::SeqCst);
-        self.tell(index);
+        let Channel { posted, watch, .. } = self.channel;
+        self.ring_if(protocol::post(&request.state, posted, watch, index));
         if let Some(cpu) = cpu::try_current() {
             cpu::count(&cpu.shared().offloads);
         }
         // The number of the CPU and one: 0 says that nobody has to be kicked.
         let announce = |cpu: usize| {
-            let word = u32::try_from(cpu).unwrap_or(0).wrapping_add(1);
-            request.sleeping.store(word, Ordering::SeqCst);
+            protocol::announce_sleep(&request.sleeping, u32::try_from(cpu).unwrap_or(0).wrapping_add(1));
         };
         // As the proxy says, within bounds.
         let spin = self.channel.spin_ns.load(Ordering::Relaxed).min(MAX_SPIN_NS);
-        let answer =
-            sched::Answer { word: &request.state, value: state::DONE, spin_ns: spin.into(), announce: &announce };
+        let answer = sched::Answer { state: &request.state, spin_ns: spin.into(), announce: &announce };
         let mut woken = sched::wait_for_linux(me, &answer, by);
         let cancelled = woken == Woken::Interrupted;
         if cancelled {
-            request.cancel.store(1, Ordering::SeqCst);
-            self.tell(index);
+            self.ring_if(protocol::cancel(&request.cancel, posted, watch, index));
             if matches!(by, By::Signals) {
                 woken = sched::wait_for_linux(me, &answer, By::End);
             }
         }
-        request.sleeping.store(0, Ordering::Relaxed);
         if woken != Woken::Ready {
+            request.sleeping.store(0, Ordering::Relaxed);
             // The proxy may still be at it: nobody else must get that memory yet, nor that request.
             call.pieces.leave_to(self.slot);
             self.requests.leave(index);
             return Err(Fail::Ended);
         }
-        let result = request.result.load(Ordering::Relaxed);
-        request.state.store(state::FREE, Ordering::Release);
+        let result = protocol::take_answer(&request.state, &request.sleeping, &request.result);
         self.requests.give(index);
         match result {
             0.. => Ok(result),
@@ -152,13 +149,9 @@ impl Link {
         }
     }
 
-    /// Has the proxy look at a request, which says by now what is wanted. See `hermit_abi::channel` for the order.
-    fn tell(&self, index: usize) {
-        let (word, bit) = place(index);
-        if let Some(posted) = self.channel.posted.get(word) {
-            posted.fetch_or(bit, Ordering::SeqCst);
-        }
-        if self.channel.watch.load(Ordering::SeqCst) != watch::LOOKING {
+    /// Rings the doorbell if the proxy doesn't look by itself.
+    fn ring_if(&self, is_asleep: bool) {
+        if is_asleep {
             self.app.attention.store(1, Ordering::SeqCst);
             apic::ring_doorbell();
         }

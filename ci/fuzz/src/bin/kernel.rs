@@ -6,23 +6,26 @@
 #![deny(unsafe_code)]
 
 use arbitrary::Arbitrary;
-use hermit_abi::offload::{self, Arg, CALLS};
+use hermit_abi::offload::{self, Arg, StartBlock, CALLS};
 use hermit_fuzz::{elf, patch, Patch, Word};
-use hermit_kernel::elf::{Header, Program, HEADER_LEN, PROGRAM_HEADER_LEN};
+use hermit_kernel::elf::{Header, Place, Program, HEADER_LEN, PROGRAM_HEADER_LEN};
 use hermit_kernel::link::Call;
 use hermit_kernel::mem::MAPPINGS_TOP;
 use hermit_kernel::stack;
-use hermit_kernel::startup::Startup;
+use hermit_kernel::startup::{Startup, PID_LIMIT};
 use libfuzzer_sys::fuzz_target;
+use std::mem::{offset_of, size_of};
 
 #[derive(Debug, Arbitrary)]
 struct Lies {
     words: Vec<Vec<u8>>,
     arg_count: u8,
+    groups: Vec<u32>,
     block: Vec<Patch>,
     is_pie: bool,
     segments: Vec<([Word; 7], u8)>,
     file_len: Word,
+    place: Option<Word>,
     file: Vec<Patch>,
     results: Vec<(u8, [Word; 6], Word)>,
 }
@@ -32,7 +35,8 @@ fuzz_target!(|lies: Lies| {
     let program = program(&lies);
     if let (Some(startup), Some(program)) = (startup, program) {
         const TOP: u64 = 0x7fff_ffff_f000;
-        if let Ok((pointer, bytes)) = stack::build(TOP, 8 << 20, &startup, &program) {
+        if let Ok((pointer, bytes)) = stack::build(TOP, 8 << 20, &startup, &program, lies.place.map_or(0, Word::value))
+        {
             assert!(pointer % 16 == 0 && pointer + bytes.len() as u64 <= TOP);
         }
     }
@@ -44,12 +48,17 @@ fuzz_target!(|lies: Lies| {
 fn startup(lies: &Lies) -> Option<Startup> {
     let mut block = Vec::new();
     let arg_count = usize::from(lies.arg_count).min(lies.words.len());
-    let env_count = lies.words.len().saturating_sub(arg_count + 1);
+    // What follows these is the path and the host name.
+    let env_count = lies.words.len().saturating_sub(arg_count + 2);
     for word in [0, arg_count as u32, env_count as u32, 3] {
         block.extend(word.to_le_bytes());
     }
     block.extend(4096u64.to_le_bytes());
-    block.extend([1; 6 * 4 + 16]);
+    block.extend(7u32.to_le_bytes());
+    block.resize(offset_of!(StartBlock, group_count), 1);
+    block.extend((lies.groups.len() as u32).to_le_bytes());
+    block.resize(size_of::<StartBlock>(), 1);
+    lies.groups.iter().for_each(|group| block.extend(group.to_le_bytes()));
     for word in &lies.words {
         block.extend(word);
         block.push(0);
@@ -58,6 +67,8 @@ fn startup(lies: &Lies) -> Option<Startup> {
     block[..4].copy_from_slice(&len.to_le_bytes());
     patch(&mut block, &lies.block);
     let startup = Startup::parse(block)?;
+    assert!((1..PID_LIMIT).contains(&startup.pid));
+    assert!(startup.host_name.len() <= 4096 && !startup.host_name.contains(&0));
     assert_eq!(startup.strings().count(), startup.arg_count + startup.env_count + 1);
     assert_eq!(startup.strings().last(), Some(startup.path.as_slice()));
     Some(startup)
@@ -87,7 +98,12 @@ fn program(lies: &Lies) -> Option<Program> {
     let header = Header::parse(file.first_chunk::<HEADER_LEN>()?).ok()?;
     assert_eq!(header.table_len(), usize::from(header.table_count) * PROGRAM_HEADER_LEN);
     let table = file.get(HEADER_LEN..)?;
-    let program = header.program(&table[..table.len().min(header.table_len())], lies.file_len.value()).ok()?;
+    let table = &table[..table.len().min(header.table_len())];
+    if let Ok(Some((len, align))) = header.span(table) {
+        assert!(len <= MAPPINGS_TOP && len % 4096 == 0 && align >= 4096 && align.is_power_of_two());
+    }
+    let place = lies.place.map_or(Place::Program, |base| Place::At(base.value()));
+    let program = header.program(table, lies.file_len.value(), place).ok()?;
     let mut end = 0;
     for segment in &program.segments {
         assert!(end <= segment.start && segment.start < segment.end && segment.end <= MAPPINGS_TOP);
@@ -98,24 +114,28 @@ fn program(lies: &Lies) -> Option<Program> {
             let data_end = segment.data_offset.checked_add(segment.data_len);
             assert!(data_end.is_some_and(|end| end <= lies.file_len.value()));
         }
+        assert!((segment.start..=segment.end).contains(&segment.memory_end));
         end = segment.end;
     }
+    assert!(program.interpreter.is_none_or(|(_, len)| (2..=4096).contains(&len)));
     assert!(program.end == end && program.entry < MAPPINGS_TOP);
     Some(program)
 }
 
 fn result_of(call: u8, lens: &[Word; 6], result: Word) {
-    let call = CALLS[usize::from(call) % CALLS.len()];
+    let call = &CALLS[usize::from(call) % CALLS.len()];
     let request = Call { number: call.number, lens: lens.map(Word::value), ..Call::default() };
-    let Ok(value) = hermit_kernel::offload::check(&call, &request, result.value() as i64) else { return };
+    let Ok(value) = hermit_kernel::offload::check(call, &request, result.value() as i64) else { return };
     assert!(i64::try_from(value).is_ok());
     assert!(!call.makes_fd || i32::try_from(value).is_ok());
-    for (arg, len) in call.args.iter().zip(request.lens) {
-        match arg {
-            Arg::In(_) | Arg::Out(_) => assert!(value <= len),
-            Arg::OutArray(_, size) => assert!(value.checked_mul(u64::from(*size)).is_some_and(|bytes| bytes <= len)),
-            _ => {}
-        }
+    // It counts what is in the first buffer that has a length.
+    let mut sizes = call.args.iter().zip(request.lens).filter_map(|(arg, len)| match arg {
+        Arg::In(_) | Arg::Out(_) => Some((1, len)),
+        Arg::OutArray(_, size) => Some((u64::from(*size), len)),
+        _ => None,
+    });
+    if let Some((size, len)) = sizes.next() {
+        assert!(call.measures || value.checked_mul(size).is_some_and(|bytes| bytes <= len));
     }
     assert!(offload::find(call.number, 0).is_some());
 }

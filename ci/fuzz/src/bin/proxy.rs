@@ -7,12 +7,13 @@
 
 use arbitrary::Arbitrary;
 use hermit_abi::channel::{Request, CHANNEL_SIZE};
-use hermit_abi::offload::{find, Arg, CALLS, IOCTL, IOCTLS};
+use hermit_abi::offload::{find, Arg, CALLS, FCNTL, FCNTLS, IOCTL, IOCTLS};
 use hermit_fuzz::Word;
 use hermit_proxy::descriptors::Descriptors;
 use hermit_proxy::perform::Performer;
-use hermit_proxy::request::{descriptor, Argument, Checked, Scatter, Snapshot, MAX_PATH};
-use hermit_proxy::shm::{ChannelMap, Memory};
+use hermit_proxy::request::{descriptor, Argument, Checked, Scatter, Snapshot, MAX_PATH, MAX_SIZED};
+use hermit_proxy::shm::{Bounce, ChannelMap, Memory};
+use hermit_proxy::spawn::Children;
 use hermit_proxy::sys;
 use libfuzzer_sys::fuzz_target;
 use rustix::event::{epoll, eventfd, EventfdFlags};
@@ -34,18 +35,32 @@ const HARMLESS: &[&str] = &[
     "epoll_wait",
     "eventfd2",
     "fdatasync",
+    "fgetxattr",
+    "flistxattr",
     "fstat",
+    "fstatfs",
     "fsync",
     "ftruncate",
     "getcwd",
     "getdents64",
+    "getpeername",
+    "getsockname",
+    "getsockopt",
     "ioctl",
     "lseek",
+    "memfd_create",
     "pipe2",
+    "ppoll",
     "pread64",
     "pwrite64",
     "read",
+    "recvmsg",
+    "sendmsg",
+    "socketpair",
     "startup",
+    "timerfd_create",
+    "timerfd_gettime",
+    "timerfd_settime",
     "write",
 ];
 
@@ -68,12 +83,13 @@ fuzz_target!(|lies: Vec<Lie>| {
     {
         let proxy = proxy();
         let channel = ChannelMap::new(file(CHANNEL_SIZE as u64)).unwrap();
+        let mut bounce = Bounce::default();
         for (lie, request) in lies.iter().take(6).zip(&channel.get().requests) {
             lie.write(request);
             let snapshot = Snapshot::of(request);
             if let Ok(checked) = proxy.check(&snapshot) {
                 judge(&snapshot, &checked, &proxy);
-                perform(&proxy, checked);
+                perform(&proxy, checked, &mut bounce);
             }
         }
     }
@@ -83,14 +99,19 @@ fuzz_target!(|lies: Vec<Lie>| {
 impl Lie {
     fn write(&self, request: &Request) {
         let number = self.number.unwrap_or_else(|| {
-            let at = usize::from(self.call) % (CALLS.len() + 1);
-            CALLS.get(at).map_or(IOCTL, |call| call.number)
+            let at = usize::from(self.call) % (CALLS.len() + 2);
+            let last = if at == CALLS.len() { IOCTL } else { FCNTL };
+            CALLS.get(at).map_or(last, |call| call.number)
         });
         let mut args = self.values.map(Word::value);
-        if number == IOCTL {
-            let [_, command, ..] = &mut args;
-            *command =
-                IOCTLS.get(*command as usize % (IOCTLS.len() + 1)).map_or(0x5402, |(command, _)| (*command).into());
+        let commands = match number {
+            IOCTL => IOCTLS,
+            FCNTL => FCNTLS,
+            _ => &[],
+        };
+        let [_, command, ..] = &mut args;
+        if let Some((known, _)) = commands.get(*command as usize % (commands.len() + 1)) {
+            *command = (*known).into();
         }
         let mut segments = Vec::new();
         let mut lens = [0; 6];
@@ -107,8 +128,11 @@ impl Lie {
                         args[i] = 0;
                         continue;
                     }
-                    (Arg::InStruct(size) | Arg::OutStruct(size), _) => u64::from(*size),
-                    (Arg::OutArray(n, size), _) => u64::from(*size).saturating_mul(args[usize::from(*n)].min(64)),
+                    (Arg::InStruct(size) | Arg::OutStruct(size) | Arg::InOutStruct(size), _) => u64::from(*size),
+                    (Arg::Length, _) => 4,
+                    (Arg::OutArray(n, size) | Arg::InOutArray(n, size), _) => {
+                        u64::from(*size).saturating_mul(args[usize::from(*n)].min(64))
+                    }
                     (Arg::In(n) | Arg::Out(n), Some((_, _, most))) => args[usize::from(*n)].min(most.value()),
                     (_, Some((_, _, len))) => len.value().min(5000),
                 };
@@ -177,7 +201,9 @@ fn judge(snapshot: &Snapshot, checked: &Checked, performer: &Performer) {
         match (arg, argument) {
             (Arg::Absent, Argument::Scalar(0)) | (Arg::Scalar, Argument::Scalar(_)) => {}
             (Arg::Fd, Argument::Scalar(fd)) => {
-                assert!(performer.descriptors.kind(descriptor(*fd)).is_some() || descriptor(*fd) == performer.exe_fd);
+                let fd = descriptor(*fd);
+                let reads_exe = fd == performer.exe_fd && ["fstat", "pread64"].contains(&checked.call.name);
+                assert!(performer.descriptors.kind(fd).is_some() || reads_exe);
             }
             (Arg::DirFd, Argument::Scalar(fd)) => {
                 let fd = descriptor(*fd);
@@ -185,16 +211,23 @@ fn judge(snapshot: &Snapshot, checked: &Checked, performer: &Performer) {
             }
             (Arg::Absent | Arg::Scalar | Arg::Fd | Arg::DirFd, other) => panic!("{other:?} for {arg:?}"),
             (_, Argument::Null) => {}
-            (Arg::Path, Argument::Path(scatter)) => assert!((1..=MAX_PATH).contains(&of(scatter))),
+            (Arg::Path, Argument::Path(scatter)) | (Arg::Text, Argument::Text(scatter)) => {
+                assert!((1..=MAX_PATH).contains(&of(scatter)));
+            }
             (Arg::In(n), Argument::In(scatter)) | (Arg::Out(n), Argument::Out(scatter)) => {
                 assert!(of(scatter) <= counted(*n))
             }
             (Arg::OutArray(n, size), Argument::Out(scatter)) => {
                 assert!(u128::from(of(scatter)) <= u128::from(counted(*n)) * u128::from(*size));
             }
-            (Arg::InStruct(size), Argument::In(scatter)) | (Arg::OutStruct(size), Argument::Out(scatter)) => {
-                assert_eq!(of(scatter), u64::from(*size));
+            (Arg::InOutArray(n, size), Argument::InOut(scatter)) => {
+                assert_eq!(u128::from(of(scatter)), u128::from(counted(*n)) * u128::from(*size));
             }
+            (Arg::OutSized(_), Argument::Out(scatter)) => assert!(of(scatter) <= MAX_SIZED),
+            (Arg::Length, Argument::InOut(scatter)) => assert_eq!(of(scatter), 4),
+            (Arg::InStruct(size), Argument::In(scatter))
+            | (Arg::OutStruct(size), Argument::Out(scatter))
+            | (Arg::InOutStruct(size), Argument::InOut(scatter)) => assert_eq!(of(scatter), u64::from(*size)),
             (arg, other) => panic!("{other:?} for {arg:?}"),
         }
     }
@@ -203,7 +236,7 @@ fn judge(snapshot: &Snapshot, checked: &Checked, performer: &Performer) {
 /// The call that is under way; 0: none.
 static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
 
-fn perform(performer: &Performer, mut checked: Checked) {
+fn perform(performer: &Performer, mut checked: Checked, bounce: &mut Bounce) {
     static CALLS_MADE: AtomicU32 = AtomicU32::new(0);
     if !HARMLESS.contains(&checked.call.name) {
         return;
@@ -213,17 +246,14 @@ fn perform(performer: &Performer, mut checked: Checked) {
         checked.arguments[3] = Argument::Scalar(0);
     }
     UNDER_WAY.store(CALLS_MADE.fetch_add(1, SeqCst) + 1, SeqCst);
-    let result = performer.perform(&checked, &mut Vec::new());
+    let result = performer.perform(&checked, bounce);
     UNDER_WAY.store(0, SeqCst);
     assert!(result >= -4095, "{} returned {result}", checked.call.name);
-    for (arg, argument) in checked.call.args.iter().zip(&checked.arguments) {
-        if let (Arg::In(_) | Arg::Out(_), Argument::In(scatter) | Argument::Out(scatter)) = (arg, argument) {
-            assert!(
-                u64::try_from(result).is_err() || result as u64 <= scatter.len,
-                "{} moved too much",
-                checked.call.name
-            );
-        }
+    // It counts what is in the first buffer that has a length.
+    let counted =
+        checked.call.args.iter().zip(&checked.arguments).find(|(arg, _)| matches!(arg, Arg::In(_) | Arg::Out(_)));
+    if let (Some((_, Argument::In(scatter) | Argument::Out(scatter))), Ok(moved)) = (counted, u64::try_from(result)) {
+        assert!(checked.call.measures || moved <= scatter.len, "{} moved too much", checked.call.name);
     }
 }
 
@@ -267,7 +297,7 @@ fn proxy() -> Performer {
     }
     let memory = Memory::new(file(MEMORY), 0, MEMORY as usize).unwrap();
     let (exe_fd, exe_path) = (file(100).into_raw_fd(), "/opt/app".into());
-    Performer { memory, descriptors, exe_fd, start_block: vec![7; 300], exe_path }
+    Performer { memory, descriptors, exe_fd, start_block: vec![7; 300], exe_path, children: Children::default() }
 }
 
 /// Closes what an input has left open.

@@ -4,6 +4,7 @@
 //! are to the protocol: news that stays until somebody waits for it.
 
 use super::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use super::channel::watch;
 use super::protocol::{self, announce_sleep, bit, complete, is_done, look, start_looking, stop_looking, take};
 use loom::sync::Notify;
 use loom::thread;
@@ -40,15 +41,15 @@ impl Channel {
         let requests = (0..requests).map(|_| request()).collect();
         Arc::new(Self {
             posted: [AtomicU64::new(0)],
-            watch: AtomicU32::new(protocol::watch::ASLEEP),
+            watch: AtomicU32::new(watch::ASLEEP),
             doorbell: Notify::new(),
             requests,
         })
     }
 
     /// Isle: a call whose answer is its argument and one.
-    fn call(&self, index: u32, argument: u64, is_cancelled: bool) {
-        let request = &self.requests[index as usize];
+    fn call(&self, index: usize, argument: u64, is_cancelled: bool) {
+        let request = &self.requests[index];
         request.argument.store(argument, Ordering::Relaxed);
         if protocol::post(&request.state, &self.posted, &self.watch, index) {
             self.doorbell.notify();
@@ -56,7 +57,7 @@ impl Channel {
         if is_cancelled && protocol::cancel(&request.cancel, &self.posted, &self.watch, index) {
             self.doorbell.notify();
         }
-        announce_sleep(&request.sleeping, index + 1);
+        announce_sleep(&request.sleeping, index as u32 + 1);
         while !is_done(&request.state) {
             request.kick.wait();
         }

@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use hermit_plat::abi::channel::{state, Request, REQUESTS, WORDS};
+use hermit_plat::abi::protocol::{bit, is_done};
 use spin::Mutex;
 
 /// The requests of a channel, shared by all threads of its application.
@@ -22,8 +23,8 @@ pub struct Requests {
 }
 
 /// The word and the bit of a request in a set.
-pub fn place(index: usize) -> (usize, u64) {
-    (index / 64, 1 << (index % 64))
+fn place(index: usize) -> (usize, u64) {
+    (index / 64, bit(index))
 }
 
 impl Requests {
@@ -117,8 +118,7 @@ impl Requests {
             let (word, bit) = place(index);
             self.left.get(word).is_some_and(|w| w.load(Ordering::SeqCst) & bit != 0)
         };
-        let is_done = |request: &Request| request.state.load(Ordering::SeqCst) == state::DONE;
-        self.all.iter().enumerate().filter(move |(index, request)| is_left(*index) && is_done(request))
+        self.all.iter().enumerate().filter(move |(index, request)| is_left(*index) && is_done(&request.state))
     }
 
     fn reclaim(&self) {

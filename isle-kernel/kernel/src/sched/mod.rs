@@ -18,6 +18,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use hermit_plat::abi::protocol::is_done;
 use hermit_plat::flow::{self, Flow};
 use hermit_plat::{apic, cpu, shared, time, tlb};
 use spin::{Mutex, Once};
@@ -94,14 +95,13 @@ pub fn alarm(at: u64, timer: &Arc<Timer>) -> Option<Bed> {
 
 /// A thread that waits for a word that Linux writes.
 struct Waiting {
-    word: &'static AtomicU32,
-    value: u32,
+    state: &'static AtomicU32,
     task: Arc<Task>,
 }
 
 impl Waiting {
     fn is_over(&self) -> bool {
-        self.word.load(Ordering::SeqCst) == self.value
+        is_done(self.state)
     }
 }
 
@@ -543,10 +543,10 @@ fn look(me: &Task, deadline: Option<u64>, by: By, ready: &dyn Fn() -> bool) -> O
     }
 }
 
-/// An answer that Linux gives by writing a word.
+/// An answer that Linux gives to a request.
 pub struct Answer<'a> {
-    pub word: &'static AtomicU32,
-    pub value: u32,
+    /// The request's.
+    pub state: &'static AtomicU32,
     /// How long to wait for it before others get the CPU, or it halts.
     pub spin_ns: u64,
     /// Is told the number of the CPU that Linux is to kick.
@@ -555,8 +555,8 @@ pub struct Answer<'a> {
 
 /// As [`wait`], for an answer of Linux's.
 pub fn wait_for_linux(me: &Arc<Task>, answer: &Answer, by: By) -> Woken {
-    let &Answer { word, value, spin_ns, announce } = answer;
-    let done = || word.load(Ordering::SeqCst) == value;
+    let &Answer { state, spin_ns, announce } = answer;
+    let done = || is_done(state);
     if cpus().is_empty() {
         return wait_for(me, None, by, &done);
     }
@@ -585,7 +585,7 @@ pub fn wait_for_linux(me: &Arc<Task>, answer: &Answer, by: By) -> Woken {
     if done() {
         return Woken::Ready;
     }
-    cpu.waiting.lock().push(Waiting { word, value, task: me.clone() });
+    cpu.waiting.lock().push(Waiting { state, task: me.clone() });
     cpu.waiting_count.fetch_add(1, Ordering::SeqCst);
     announce(cpu.index);
     let woken = wait_for(me, None, by, &done);
