@@ -64,7 +64,12 @@ pub fn dispatch(t: &mut Thread) -> Result<(), Ended> {
     if number == nr::__NR_rt_sigreturn {
         return signal::rt_sigreturn(t);
     }
-    match call(t, number, t.context.syscall_args()) {
+    let result = call(t, number, t.context.syscall_args());
+    // It may have had the last of what it, or another thread meanwhile, has closed.
+    if t.process.link.closing.any() && t.process.ending().is_none() {
+        t.close_unused();
+    }
+    match result {
         Ok(value) => t.context.rax = value,
         Err(Fail::Errno(errno)) => t.context.rax = errno.as_result(),
         Err(Fail::Restart) => t.restart = Some(number),
@@ -75,23 +80,13 @@ pub fn dispatch(t: &mut Thread) -> Result<(), Ended> {
 
 fn call(t: &mut Thread, number: u32, a: [u64; 6]) -> Outcome {
     match table::entry(number) {
-        Entry::Native(handler) | Entry::Stub(handler) => handler(t, a),
-        Entry::Linux(handler) => close_unused_after(t, |t| handler(t, a)),
-        Entry::Forward => close_unused_after(t, |t| t.forward(number, a)),
+        Entry::Native(handler) | Entry::Linux(handler) | Entry::Stub(handler) => handler(t, a),
+        Entry::Forward => t.forward(number, a),
         Entry::Refused(errno) => Err(errno.into()),
         #[cfg(all(feature = "selftest", target_os = "none"))]
         Entry::Missing if number == selftest::NUMBER => selftest::call(a[0]),
         Entry::Missing => unknown(number),
     }
-}
-
-/// A call may have had the last of what another thread has closed meanwhile.
-fn close_unused_after(t: &mut Thread, call: impl FnOnce(&mut Thread) -> Outcome) -> Outcome {
-    let result = call(t);
-    if t.process.link.closing.any() && t.process.ending().is_none() {
-        t.close_unused();
-    }
-    result
 }
 
 /// Calls that are answered at once, see `Program::quick_syscall` and the list beside it.
