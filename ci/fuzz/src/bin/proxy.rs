@@ -20,6 +20,7 @@ use rustix::event::{epoll, eventfd, EventfdFlags};
 use rustix::fs::{memfd_create, open, MemfdFlags, Mode, OFlags};
 use rustix::pipe::{pipe_with, PipeFlags};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Once;
 use std::time::Duration;
@@ -279,6 +280,9 @@ fn interrupt_what_blocks() {
 fn proxy() -> Performer {
     let device = |path: &str, flags| open(path, flags, Mode::empty()).unwrap();
     let (reader, writer) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+    let (socket, peer) = UnixDatagram::pair().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    peer.set_nonblocking(true).unwrap();
     let descriptors = Descriptors::default();
     // Those are the fuzzer's.
     (0..3).for_each(|fd| assert!(descriptors.remove(fd)));
@@ -291,6 +295,8 @@ fn proxy() -> Performer {
         device("/proc/self/fdinfo", OFlags::RDONLY),
         eventfd(3, EventfdFlags::NONBLOCK).unwrap(),
         epoll::create(epoll::CreateFlags::empty()).unwrap(),
+        socket.into(),
+        peer.into(),
     ] {
         descriptors.add(fd.as_fd());
         let _ = fd.into_raw_fd();
