@@ -128,6 +128,6 @@ not_last:
 	.balign	4
 	.long	7, 16, 1
 	.ascii	"Hermit\0\0"
-	.long	4
+	.long	VERSION
 	.long	trampoline_end - trampoline
 	.quad	trampoline
