@@ -52,7 +52,7 @@ qemu: build ## The VM for a person: a root shell; leaving it ends the VM
 ##@ For developers
 test: build build-debug ## Run every test; the last line is the count
 	@$(vm) test --crate isle-kernel/abi --crate isle-kernel/abi/model --crate isle-kernel/plat --crate isle-kernel/vdso --crate isle-kernel/kernel \
-		--crate rust-module/host-tests --crate proxy --crate ci/vm --crate ci/bench --crate ci/fuzz $(tests)
+		--crate rust-module/host-tests --crate proxy --crate ci/vm --crate ci/bench $(tests)
 
 bench: build ## Compare Linux and an isle: target/bench/report.html. METHODS RUNS NOISE
 	@ci/bench.sh
