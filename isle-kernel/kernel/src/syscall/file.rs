@@ -41,6 +41,15 @@ pub fn ftruncate(t: &mut Thread, a: [u64; 6]) -> Outcome {
     Ok(0)
 }
 
+/// flock(2). Mandatory locks are gone: Linux says so in its log, and else does nothing (fs/locks.c).
+pub fn flock(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    const LOCK_MAND: u32 = 32;
+    match a[1] as u32 & LOCK_MAND {
+        0 => t.forward(nr::__NR_flock, a),
+        _ => Ok(0),
+    }
+}
+
 /// Advice about what the isle keeps is heard, and that is all.
 pub fn fadvise64(t: &mut Thread, a: [u64; 6]) -> Outcome {
     const LAST_ADVICE: u64 = 5;

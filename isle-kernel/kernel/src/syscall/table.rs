@@ -161,7 +161,7 @@ const DESCRIPTORS: &[(u32, Entry)] = &[
     (nr::__NR_fdatasync, Forward),
     (nr::__NR_syncfs, Forward),
     (nr::__NR_sync_file_range, Forward),
-    (nr::__NR_flock, Forward),
+    (nr::__NR_flock, Linux(file::flock)),
 ];
 
 const WAITING: &[(u32, Entry)] = &[
