@@ -258,7 +258,7 @@ fn waiting_for_a_child_can_be_interrupted_and_begun_again() {
     for _ in 0..10 {
         world.isle.post(1, special::WAIT, args, [0; 6], &[]);
         world.isle.channel.get().requests[1].cancel.store(1, SeqCst);
-        world.isle.ring();
+        world.isle.tell(1);
         assert_eq!(world.isle.wait(1), -4, "EINTR");
         world.isle.channel.get().requests[1].cancel.store(0, SeqCst);
     }

@@ -300,11 +300,13 @@ fn mark(thread: &Thread, address: u64) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     let tid = thread.process.tid_of(&thread.task);
+    thread.memory().read_u32(address)?;
     let place = place(&thread.process, address, false)?;
-    let old = thread.space().update_u32(address, |old| match old & TID_MASK == tid {
+    let mark = |old: u32| match old & TID_MASK == tid {
         true => (old & WAITERS) | OWNER_DIED,
         false => old,
-    })?;
+    };
+    let old = thread.memory().access(|space| space.update_u32(address, mark))?;
     if old & TID_MASK == tid && old & WAITERS != 0 {
         place.wake(1, u32::MAX);
     }

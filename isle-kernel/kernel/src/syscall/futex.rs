@@ -80,6 +80,8 @@ pub fn futex(t: &mut Thread, [address, operation, value, timeout, address2, valu
                 return Err(Errno::EINVAL.into());
             }
             let expected = (command == nr::FUTEX_CMP_REQUEUE).then_some((address, value3 as u32));
+            // No lock is held yet: what has to be read from a file can be.
+            t.memory().read_u32(address)?;
             let counts = (value, value2);
             let (woken, moved) = place(address)?.requeue(place(address2)?, &t.process.space, counts, expected)?;
             Ok((woken + moved).into())

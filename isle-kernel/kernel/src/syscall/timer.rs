@@ -77,7 +77,7 @@ pub fn timer_create(t: &mut Thread, clock_id: u64, event: u64, to: u64) -> Outco
     // struct sigevent: value, signal and kind, thread.
     let words = match event {
         0 => None,
-        at => Some(t.space().read_words::<3>(at)?),
+        at => Some(t.memory().read_words::<3>(at)?),
     };
     let valid = |signal: u32| (1..=LAST).contains(&signal).then_some(signal).ok_or(Errno::EINVAL);
     let notify = match words {
