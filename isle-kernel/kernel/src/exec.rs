@@ -102,7 +102,7 @@ fn run_here(t: &mut Thread, mut command: Command) -> Result<(), Fail> {
     let program = program.ok_or(Errno::E2BIG)?;
     t.process.leave_alone(&t.task)?;
     // From here on there is no way back.
-    mapped::write_back_all(t, &|call| t.process.link.call_patiently(&t.task, call));
+    mapped::write_back(t, 0, hermit_plat::user::END).ok();
     t.process.signals.lock().reset();
     t.process.timers.lock().clear();
     // One by one: there may be many.

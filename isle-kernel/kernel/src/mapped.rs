@@ -351,8 +351,18 @@ fn skip(pieces: &[Piece], mut bytes: u64) -> Vec<Piece> {
     rest
 }
 
-/// Writes back what was written to shared mappings of files from `start` to `end`. `post` makes the calls.
-pub fn write_back(t: &Thread, start: u64, end: u64, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<(), Fail> {
+/// Writes back what was written to shared mappings of files from `start` to `end`.
+pub fn write_back(t: &Thread, start: u64, end: u64) -> Result<(), Fail> {
+    write_back_by(t, start, end, &|call| t.process.link.call_patiently(&t.task, call))
+}
+
+/// Writes back all that a process has mapped, though it ends; errors are nobody's.
+pub fn write_back_at_end(t: &Thread) {
+    write_back_by(t, 0, hermit_plat::user::END, &|call| t.process.link.call_to_the_end(&t.task, call)).ok();
+}
+
+/// See [`write_back`]; `post` makes the calls.
+fn write_back_by(t: &Thread, start: u64, end: u64, post: &dyn Fn(&Call) -> Result<i64, Fail>) -> Result<(), Fail> {
     let mut at = start;
     while let Some(dirty) = take_dirty(t, at, end) {
         at = dirty.next;
@@ -402,11 +412,6 @@ pub fn cut(t: &Thread, fd: i32) -> Result<(), Fail> {
     }
     object.set_len(stat.len);
     Ok(())
-}
-
-/// Writes back all that a process has mapped; errors are nobody's.
-pub fn write_back_all(t: &Thread, post: &dyn Fn(&Call) -> Result<i64, Fail>) {
-    write_back(t, 0, hermit_plat::user::END, post).ok();
 }
 
 /// What an area shows of an object that may have to be written.

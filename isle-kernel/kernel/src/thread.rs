@@ -484,7 +484,7 @@ impl Thread {
         if self.process.thread_count() == 1 {
             // Nobody else can write to it any more, if the memory is the process's own.
             if !self.process.is_released() {
-                mapped::write_back_all(&self, &|call| self.process.link.call_to_the_end(&self.task, call));
+                mapped::write_back_at_end(&self);
             }
             // With the first process the proxy ends, and all that it has open.
             if !self.process.is_first() {

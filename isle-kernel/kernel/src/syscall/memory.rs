@@ -77,7 +77,7 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
             Place::Wanted(_) if !is_written_back && has_written(&space, start, end) => {
                 drop(space);
                 is_written_back = true;
-                mapped::write_back(t, start, end, &|call| t.process.link.call_patiently(&t.task, call))?;
+                mapped::write_back(t, start, end)?;
                 continue;
             }
             Place::Wanted(_) => space.map(area)?,
@@ -188,7 +188,7 @@ pub fn munmap(t: &mut Thread, start: u64, len: u64) -> Outcome {
     if has_written(&space, start, end) {
         drop(space);
         // An error is nobody's, as on Linux, where it comes later.
-        mapped::write_back(t, start, end, &|call| t.process.link.call_patiently(&t.task, call)).ok();
+        mapped::write_back(t, start, end).ok();
         space = t.space();
     }
     space.unmap(start, end)?;
@@ -221,7 +221,7 @@ pub fn msync(t: &mut Thread, start: u64, len: u64, flags: u64) -> Outcome {
         return Err(Errno::EINVAL.into());
     }
     let (start, end) = range(start, len, Errno::ENOMEM)?;
-    mapped::write_back(t, start, end, &|call| t.process.link.call_patiently(&t.task, call))?;
+    mapped::write_back(t, start, end)?;
     check(t, start, len)
 }
 
