@@ -20,11 +20,16 @@ use crate::session::{self, Outcome, Setup, Streams};
 use crate::variables::Variables;
 use crate::warnings;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Most lines that a failure is explained with once more at the end.
+const EXPLAINED: usize = 20;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Count {
     passed: u32,
     failed: u32,
     skipped: u32,
+    /// What failed, and why, to be said once more at the end.
+    failures: Vec<String>,
 }
 
 impl Count {
@@ -32,6 +37,7 @@ impl Count {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.extend(other.failures);
     }
 
     /// Prints one result of the suite's own.
@@ -45,6 +51,8 @@ impl Count {
                 self.failed += 1;
                 println!("not ok - {name}");
                 problem.lines().for_each(|line| println!("  # {line}"));
+                let lines = problem.lines().take(EXPLAINED).map(|line| format!("\n  # {line}"));
+                self.failures.push(std::iter::once(name.to_string()).chain(lines).collect());
             }
         }
     }
@@ -61,6 +69,9 @@ pub fn run(setup: &Setup, crates: &[PathBuf], scripts: &[OsString]) -> Result<u8
         let script = Path::new(script);
         println!("# {}", script.display());
         total.add(guest_script(setup, script)?);
+    }
+    for failure in &total.failures {
+        println!("# failed: {failure}");
     }
     let skipped = if total.skipped > 0 { format!(", {} skipped", total.skipped) } else { String::new() };
     println!("{} passed, {} failed{skipped}", total.passed, total.failed);
@@ -83,6 +94,7 @@ fn crate_tests(setup: &Setup, dir: &Path) -> Result<Count> {
     for result in text.lines().filter_map(libtest_result) {
         count.add(result);
     }
+    count.failures.extend(text.lines().filter_map(libtest_failure).map(|test| format!("{} {test}", dir.display())));
     println!("  # {} passed, {} failed, log in {}", count.passed, count.failed, log.display());
     if !output.status.success() && count.failed == 0 {
         count.report(&format!("cargo test in {}", dir.display()), Some("it does not build or it died"));
@@ -97,7 +109,13 @@ fn libtest_result(line: &str) -> Option<Count> {
         let part = counts.split("; ").find_map(|part| part.strip_suffix(what))?;
         part.trim().parse().ok()
     };
-    Some(Count { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
+    let (passed, failed, skipped) = (number("passed")?, number("failed")?, number("ignored")?);
+    Some(Count { passed, failed, skipped, failures: Vec::new() })
+}
+
+/// The test's name in `test NAME ... FAILED`.
+fn libtest_failure(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
@@ -170,10 +188,25 @@ fn header<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
 
 fn results(printed: &str) -> Count {
     let mut count = Count::default();
+    // How many lines of explanation the last result may still have.
+    let mut explained = 0;
     for line in printed.lines() {
-        if line.starts_with("not ok ") {
+        if let Some(name) = line.strip_prefix("not ok ") {
             count.failed += 1;
-        } else if line.starts_with("ok ") && line.contains("# SKIP") {
+            count.failures.push(name.trim_start_matches("- ").to_string());
+            explained = EXPLAINED;
+            continue;
+        }
+        if line.starts_with("  # ") && explained > 0 {
+            explained -= 1;
+            if let Some(failure) = count.failures.last_mut() {
+                failure.push('\n');
+                failure.push_str(line);
+            }
+            continue;
+        }
+        explained = 0;
+        if line.starts_with("ok ") && line.contains("# SKIP") {
             count.skipped += 1;
         } else if line.starts_with("ok ") {
             count.passed += 1;
@@ -205,15 +238,19 @@ mod tests {
 
     #[test]
     fn results_are_counted() {
-        let printed = "ok - a\nnot ok - b\nok - c # SKIP no such thing\nnoise ok - d\nokay\n";
-        assert_eq!(results(printed), Count { passed: 1, failed: 1, skipped: 1 });
+        let printed = "ok - a\nnot ok - b\n  # why\nok - c # SKIP no such thing\n  # about c\nnoise ok - d\nokay\n";
+        let failures = vec!["b\n  # why".to_string()];
+        assert_eq!(results(printed), Count { passed: 1, failed: 1, skipped: 1, failures });
     }
 
     #[test]
     fn libtest_lines_are_understood() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
-        assert_eq!(libtest_result(line), Some(Count { passed: 12, failed: 3, skipped: 1 }));
+        let count = Count { passed: 12, failed: 3, skipped: 1, failures: Vec::new() };
+        assert_eq!(libtest_result(line), Some(count));
         assert_eq!(libtest_result("test a::b ... ok"), None);
+        assert_eq!(libtest_failure("test a::b ... FAILED"), Some("a::b"));
+        assert_eq!(libtest_failure("test a::b ... ok"), None);
     }
 
     #[test]
