@@ -225,7 +225,7 @@ impl Loader<'_> {
                 may_write: true,
             };
             let area = Area::private(segment.start, file_end, segment.prot, AreaKind::Program);
-            self.thread.space().map(Area { backing: Some(backing), ..area })?;
+            self.thread.space().map(Area { backing: Some(Arc::new(backing)), ..area })?;
         }
         if file_end < segment.end {
             let area = Area::private(file_end, segment.end, segment.prot, AreaKind::Program);

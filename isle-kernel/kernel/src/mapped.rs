@@ -6,6 +6,7 @@ use crate::errno::{Errno, Fail};
 use crate::fd::File;
 use crate::link::Call;
 use crate::mem::access::{Piece, Pieces};
+use crate::mem::areas::Dirty;
 use crate::mem::frames::{self, Taken};
 use crate::mem::is_scarce;
 use crate::mem::object::{Held, Missing, Object, Source, PER_LARGE};
@@ -414,26 +415,10 @@ pub fn cut(t: &Thread, fd: i32) -> Result<(), Fail> {
     Ok(())
 }
 
-/// What an area shows of an object that may have to be written.
-struct Dirty {
-    object: Arc<Object>,
-    /// Numbers of its first page, and the one behind the last.
-    first: u64,
-    end: u64,
-    /// The address where to go on.
-    next: u64,
-}
-
-/// The first of a range. From now on the first write to each of these pages is noticed again.
+/// The first mapping in a range that may have to be written. From now on the first write to each of these pages is noticed again.
 fn take_dirty(t: &Thread, start: u64, end: u64) -> Option<Dirty> {
     let mut space = t.space();
-    let dirty = space.areas.overlapping(start, end).find_map(|area| {
-        let backing = area.backing.as_ref().filter(|b| b.shared && b.object.source().is_some())?;
-        let number = |at: u64| backing.first + (at - area.start) / PAGE_SIZE;
-        let (first, last) = (number(area.start.max(start)), number(area.end.min(end)));
-        backing.object.next_dirty(first, last)?;
-        Some(Dirty { object: backing.object.clone(), first, end: last, next: area.end })
-    })?;
+    let dirty = space.areas.first_dirty(start, end)?;
     // Of whole frames: other areas may show the same, or what is beside it in a large one.
     let (first, last) = (dirty.first - dirty.first % PER_LARGE, dirty.end.next_multiple_of(PER_LARGE));
     if space.watch(&dirty.object, first, last).is_err() {

@@ -128,7 +128,7 @@ impl Thread {
 
     /// Another thread of the same process, with registers of its own. `None` without kernel memory.
     pub fn another(&self, context: Context, registers: Registers, tid: u32) -> Option<Box<Self>> {
-        let allowed = self.task.allowed.lock().clone();
+        let allowed = self.task.allowed().clone();
         let blocked = self.task.blocked.load(Ordering::Relaxed);
         let task = Task::new(tid, self.process.clone(), registers, allowed, blocked)?;
         Some(Box::new(Self {
@@ -148,7 +148,7 @@ impl Thread {
 
     /// The first thread of a child process, with registers of its own. `None` without kernel memory.
     pub fn of_child(&self, child: &Arc<Process>, context: Context, registers: Registers) -> Option<Box<Self>> {
-        let allowed = self.task.allowed.lock().clone();
+        let allowed = self.task.allowed().clone();
         let blocked = self.task.blocked.load(Ordering::Relaxed);
         let task = Task::new(child.first_tid(), child.clone(), registers, allowed, blocked)?;
         task.policy.store(self.task.policy.load(Ordering::Relaxed), Ordering::Relaxed);

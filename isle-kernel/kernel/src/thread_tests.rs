@@ -26,14 +26,27 @@ fn nobody_wakes_a_thread_that_has_not_been_started() {
 }
 
 #[test]
+fn a_thread_with_one_cpu_knows_it() {
+    let machine = Machine::new(program());
+    let p = machine.process();
+    // The tests' isle has one CPU, number 0.
+    for (words, may) in [([0, 0], false), ([1, 0], true), ([2, 0], false), ([1, 1], true), ([3, 0], true)] {
+        p.task.allow(CpuMask::from_words(words.into_iter()));
+        assert_eq!(p.task.may_run_on(0), may, "{words:?}");
+        assert_eq!(p.task.may_run_on(0), p.task.allowed().contains(0), "{words:?}");
+    }
+    end(p);
+}
+
+#[test]
 fn a_wait_does_not_make_a_thread_forget_where_it_may_run() {
     let machine = Machine::new(program());
     let p = machine.process();
-    *p.task.allowed.lock() = CpuMask::from_words(core::iter::empty());
+    p.task.allow(CpuMask::from_words(core::iter::empty()));
     p.task.notify();
     assert!(!p.task.is_interrupted(), "that is no reason to end a wait");
     assert!(p.task.has_attention(), "it still has to go elsewhere");
-    *p.task.allowed.lock() = CpuMask::all();
+    p.task.allow(CpuMask::all());
     assert!(!p.task.is_interrupted() && !p.task.has_attention());
     p.process.end(End::exit(3));
     assert!(p.task.is_interrupted() && p.task.has_attention());

@@ -64,7 +64,7 @@ pub use features::model as cpu_model;
 pub use hermit_abi as abi;
 
 #[cfg(target_os = "none")]
-pub use heap::usage as heap_usage;
+pub use heap::left as heap_left;
 
 /// Kernel memory as tests on the host have it.
 #[cfg(not(target_os = "none"))]
@@ -72,7 +72,7 @@ pub mod scarcity {
     use std::cell::Cell;
 
     std::thread_local! {
-        static USED: Cell<usize> = const { Cell::new(0) };
+        static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
     }
 
     /// While it is there, nothing is left for the thread that has made it.
@@ -80,25 +80,25 @@ pub mod scarcity {
 
     impl Scarcity {
         pub fn begin() -> Self {
-            USED.set(usize::MAX);
+            LEFT.set(0);
             Self(())
         }
     }
 
     impl Drop for Scarcity {
         fn drop(&mut self) {
-            USED.set(0);
+            LEFT.set(usize::MAX);
         }
     }
 
-    /// Bytes of kernel memory in use and in all.
-    pub fn heap_usage() -> (usize, usize) {
-        (USED.get(), usize::MAX)
+    /// Bytes of kernel memory that are left.
+    pub fn heap_left() -> usize {
+        LEFT.get()
     }
 }
 
 #[cfg(not(target_os = "none"))]
-pub use scarcity::heap_usage;
+pub use scarcity::heap_left;
 
 /// Names the function that every CPU runs when the platform is set up: `fn(cpu: usize) -> !`.
 #[macro_export]

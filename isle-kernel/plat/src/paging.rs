@@ -170,7 +170,7 @@ impl AddressSpace {
         let end = end.min((virt | (Size::Large.bytes() - 1)) + 1);
         let table = match self.look(virt) {
             Found::Nothing => return end.saturating_sub(virt),
-            Found::Page(_) => return 0,
+            Found::Page(..) => return 0,
             Found::Small(table) => table,
         };
         let pages = (virt..end).step_by(Size::Small.bytes() as usize);
@@ -179,7 +179,7 @@ impl AddressSpace {
     }
 
     /// Maps a clock page, for reading, where nothing is mapped. To all other operations it is no page, but
-    /// [`unmap`](Self::unmap) removes it.
+    /// [`unmap`](Self::unmap) removes it, and [`load_u32`](Self::load_u32) reads it.
     pub fn map_clock(&mut self, virt: u64, clock: &'static Clock) -> Result<(), MapError> {
         if !virt.is_multiple_of(Size::Small.bytes()) || virt >= END {
             return Err(MapError::Invalid);
@@ -196,6 +196,9 @@ impl AddressSpace {
     /// The table that has the entry of a page of a size, and which one it is. Makes tables as needed.
     fn make_table(&mut self, virt: u64, size: Size) -> Result<(Table, usize), MapError> {
         let bottom = size.level();
+        if let (Size::Small, Found::Small(table)) = (size, self.look(virt)) {
+            return Ok((table, table::index(virt, bottom)));
+        }
         let mut table = self.root;
         for level in (bottom + 1..4).rev() {
             let index = table::index(virt, level);
@@ -219,15 +222,26 @@ impl AddressSpace {
         if virt >= END {
             return None;
         }
-        let mut table = self.root;
-        for level in (0..4).rev() {
-            let entry = table.get(table::index(virt, level));
-            match table::child(entry) {
-                Some(child) if level > 0 => table = child,
-                _ => return page_of(entry, level),
-            }
+        match self.look(virt) {
+            Found::Nothing => None,
+            Found::Small(table) => match table.get(table::index(virt, 0)) {
+                0 => None,
+                entry => page_of(entry, 0),
+            },
+            Found::Page(size, entry) => page_of(entry, size.level()),
         }
-        None
+    }
+
+    /// Reads a word that ring 3 may read, at once; `None` if it may not, or if it isn't aligned.
+    pub fn load_u32(&self, virt: u64) -> Option<u32> {
+        if virt >= END {
+            return None;
+        }
+        match self.look(virt) {
+            Found::Nothing => None,
+            Found::Small(table) => table::load_u32(table.get(table::index(virt, 0)), Size::Small, virt),
+            Found::Page(size, entry) => table::load_u32(entry, size, virt),
+        }
     }
 
     /// The first address at or above `virt` and below `end` where a page is, and the page.
@@ -256,7 +270,7 @@ impl AddressSpace {
     /// Needs memory only where a range begins or ends within a large page. `freed` is dropped, with what locks it may hold,
     /// before other CPUs are waited for.
     pub fn unmap(&mut self, start: u64, end: u64, mut freed: impl FnMut(Page)) -> Result<(), MapError> {
-        self.split_edges(start, end)?;
+        let edges = self.split_edges(start, end)?;
         let mut stale = Stale::nothing();
         if self.shared.is_shared() {
             let mut at = start;
@@ -270,7 +284,7 @@ impl AddressSpace {
             self.flush(&stale);
             stale = Stale::nothing();
         }
-        self.clear_all(start, end, &mut stale, &mut freed);
+        self.clear_all(start, end, edges, &mut stale, &mut freed);
         drop(freed);
         // Where all CPUs have forgotten the pages, they may still remember tables.
         self.flush(&stale);
@@ -386,35 +400,32 @@ impl AddressSpace {
         }
     }
 
-    /// What there is in the 2 MiB around an address.
+    /// What there is in the 2 MiB around an address. Nearly everything begins with this, so it has no loop.
     fn look(&self, virt: u64) -> Found {
-        let mut table = self.root;
-        for level in [3, 2, 1] {
-            let entry = table.get(table::index(virt, level));
-            table = match table::child(entry) {
-                Some(child) => child,
-                None if entry == 0 => return Found::Nothing,
-                None if level == Size::Huge.level() => return Found::Page(Size::Huge),
-                None => return Found::Page(Size::Large),
-            };
+        let Some(table) = table::child(self.root.get(table::index(virt, 3))) else { return Found::Nothing };
+        let entry = table.get(table::index(virt, 2));
+        let Some(table) = table::child(entry) else { return Found::page(entry, Size::Huge) };
+        let entry = table.get(table::index(virt, 1));
+        match table::child(entry) {
+            Some(table) => Found::Small(table),
+            None => Found::page(entry, Size::Large),
         }
-        Found::Small(table)
     }
 
-    /// Clears what is within a range, of which no large page is but a part.
-    fn clear_all(&mut self, start: u64, end: u64, stale: &mut Stale, freed: &mut dyn FnMut(Page)) {
+    /// Clears what is within a range, whose edges were split.
+    fn clear_all(&mut self, start: u64, end: u64, edges: Edges, stale: &mut Stale, freed: &mut dyn FnMut(Page)) {
         let mut at = start;
-        while at < end {
-            // What is less than a table of small pages, at the edges, is found at once.
-            let base = at & !(span(1) - 1);
-            let stop = end.min(base + span(1));
-            if stop - at == span(1) {
+        // What is less than a table of small pages, at the edges, is known by now.
+        for found in [edges.first, edges.last] {
+            let base = Size::Large.down(at);
+            let stop = end.min(base + Size::Large.bytes());
+            if at >= end || stop - at == Size::Large.bytes() {
                 break;
             }
-            match self.look(at) {
+            match found {
                 Found::Nothing => {}
                 Found::Small(table) => self.clear(table, 0, base, at..stop, stale, freed),
-                Found::Page(_) => break,
+                Found::Page(..) => break,
             }
             at = stop;
         }
@@ -424,17 +435,25 @@ impl AddressSpace {
     }
 
     /// Splits the large pages that a range begins or ends in: what is done with the range afterwards needs no memory.
-    pub fn split_edges(&mut self, start: u64, end: u64) -> Result<(), MapError> {
+    pub fn split_edges(&mut self, start: u64, end: u64) -> Result<Edges, MapError> {
         check_range(start, end)?;
-        for edge in [start, end] {
-            while let Found::Page(size) = self.look(edge) {
-                if edge.is_multiple_of(size.bytes()) {
-                    break;
-                }
-                self.split(edge)?;
+        let last = self.split_edge(end)?;
+        let first = match Size::Large.down(start) == Size::Large.down(end) {
+            // Not but a part of a large page any more, unless neither is an edge.
+            true => last,
+            false => self.split_edge(start)?,
+        };
+        Ok(Edges { first, last })
+    }
+
+    /// Splits the large page that an edge lies in; returns what there is then.
+    fn split_edge(&mut self, edge: u64) -> Result<Found, MapError> {
+        loop {
+            match self.look(edge) {
+                Found::Page(size, _) if !edge.is_multiple_of(size.bytes()) => self.split(edge)?,
+                found => return Ok(found),
             }
         }
-        Ok(())
     }
 
     fn replace(&mut self, virt: u64, page: Page, prot: Prot) {
@@ -523,12 +542,29 @@ impl AddressSpace {
     }
 }
 
+/// What there is where a range begins, and where it ends.
+pub struct Edges {
+    first: Found,
+    last: Found,
+}
+
 /// What there is in the span of a large page.
+#[derive(Clone, Copy)]
 enum Found {
     Nothing,
     Small(Table),
-    /// A page of this size.
-    Page(Size),
+    /// A page of this size, and its entry.
+    Page(Size, u64),
+}
+
+impl Found {
+    /// What an entry that isn't a table's says.
+    fn page(entry: u64, size: Size) -> Self {
+        match entry {
+            0 => Self::Nothing,
+            _ => Self::Page(size, entry),
+        }
+    }
 }
 
 fn has_huge_pages() -> bool {

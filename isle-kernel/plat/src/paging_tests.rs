@@ -156,6 +156,22 @@ fn the_clock_page_can_only_be_unmapped() {
 }
 
 #[test]
+fn words_are_read_where_ring_3_may_read_them() {
+    let mut s = space();
+    let (small, large) = (0x5000, 9 * LARGE);
+    s.map(small, 3 * LARGE + 0x1000, Size::Small, Prot::READ_WRITE).unwrap();
+    s.map(large, 4 * LARGE, Size::Large, Prot { read: true, ..Prot::NONE }).unwrap();
+    app_memory::get().write(3 * LARGE + 0x1008, &7u32.to_le_bytes()).unwrap();
+    app_memory::get().write(4 * LARGE + LARGE - 4, &8u32.to_le_bytes()).unwrap();
+    assert_eq!((s.load_u32(small + 8), s.load_u32(large + LARGE - 4)), (Some(7), Some(8)));
+    for nothing in [small + 9, small + 0x1000, large - 4, large + LARGE, END, u64::MAX & !3] {
+        assert_eq!(s.load_u32(nothing), None, "{nothing:#x}");
+    }
+    s.protect(small, small + 0x1000, Prot::NONE).unwrap();
+    assert_eq!(s.load_u32(small + 8), None);
+}
+
+#[test]
 fn whole_tables_go_with_their_pages() {
     let mut s = space();
     let before = s.tables();

@@ -13,6 +13,7 @@
 use crate::paging::table::Table;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A set of CPUs that any of them may change.
@@ -58,21 +59,22 @@ const FEW: usize = 32;
 
 /// What a CPU may remember of entries that were changed: of those that weren't present, nothing.
 pub(crate) struct Stale {
-    pages: [u64; FEW],
+    /// As many as `count` says are there, [`FEW`] at most; the rest isn't even cleared, since nearly always there is one or none.
+    pages: [MaybeUninit<u64>; FEW],
     /// How many pages and tables there are, also where there are too many to say which.
     count: usize,
 }
 
 impl Stale {
     pub const fn nothing() -> Self {
-        Self { pages: [0; FEW], count: 0 }
+        Self { pages: [const { MaybeUninit::uninit() }; FEW], count: 0 }
     }
 
     /// Adds a page, or a table, which the first of its addresses stands for: to forget a page is to forget all tables on the
     /// way to any page (SDM vol. 3, 4.10.4.1).
     pub fn add(&mut self, virt: u64) {
         if let Some(page) = self.pages.get_mut(self.count) {
-            *page = virt;
+            page.write(virt);
         }
         self.count += 1;
     }
@@ -84,7 +86,9 @@ impl Stale {
     /// The pages, if they are few.
     #[cfg_attr(not(target_os = "none"), allow(dead_code))]
     fn few(&self) -> Option<&[u64]> {
-        self.pages.get(..self.count)
+        let pages = self.pages.get(..self.count)?;
+        // SAFETY: `add` has written the first `count`, which are all there.
+        Some(unsafe { core::slice::from_raw_parts(pages.as_ptr().cast(), pages.len()) })
     }
 }
 

@@ -194,6 +194,9 @@ impl Space {
 
     /// Reads a word at once; EFAULT also if it isn't aligned.
     pub fn load_u32(&mut self, address: u64) -> Result<u32, Errno> {
+        if let Some(word) = self.tables.load_u32(address) {
+            return Ok(word);
+        }
         let piece = self.resolve_word(address, Access::Read)?;
         app_memory::get().load_u32(piece.offset).map_err(|_| Errno::EFAULT)
     }

@@ -6,6 +6,7 @@ use super::object::Object;
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use hermit_plat::abi::PAGE_SIZE;
 use hermit_plat::paging::{Prot, Size};
 
@@ -39,6 +40,18 @@ pub struct Backing {
     pub may_write: bool,
 }
 
+impl Backing {
+    /// True if what is written there belongs to a file.
+    pub fn is_shared_file(&self) -> bool {
+        self.shared && self.object.source().is_some()
+    }
+
+    /// What an area shows that begins so many pages further on.
+    fn further(&self, pages: u64) -> Self {
+        Self { first: self.first + pages, ..self.clone() }
+    }
+}
+
 impl PartialEq for Backing {
     fn eq(&self, other: &Self) -> bool {
         let Self { object, first, shared, may_write } = self;
@@ -56,8 +69,8 @@ pub struct Area {
     pub end: u64,
     pub prot: Prot,
     pub kind: Kind,
-    /// `None`: memory of the process's own, zeros at first.
-    pub backing: Option<Backing>,
+    /// `None`: memory of the process's own, zeros at first, as most is. The rest is elsewhere: areas are copied and moved a lot.
+    pub backing: Option<Arc<Backing>>,
 }
 
 impl Area {
@@ -75,24 +88,33 @@ impl Area {
     /// The part of it from `start` to `end`, which lies in it.
     pub fn part(&self, start: u64, end: u64) -> Self {
         let mut part = Self { start, end, ..self.clone() };
-        if let Some(backing) = &mut part.backing {
-            backing.first += (start - self.start) / PAGE_SIZE;
+        if let Some(backing) = part.backing.as_mut().filter(|_| start != self.start) {
+            *backing = Arc::new(backing.further((start - self.start) / PAGE_SIZE));
         }
         part
     }
 
     /// True if `next` continues it.
     fn joins(&self, next: &Self) -> bool {
-        let follows = match (&self.backing, &next.backing) {
+        if self.end != next.start || self.prot != next.prot || self.kind != next.kind {
+            return false;
+        }
+        match (&self.backing, &next.backing) {
             (None, None) => true,
-            (Some(mine), Some(_)) => {
-                let first = mine.first + (self.end - self.start) / PAGE_SIZE;
-                next.backing == Some(Backing { first, ..mine.clone() })
-            }
+            (Some(mine), Some(next)) => **next == mine.further((self.end - self.start) / PAGE_SIZE),
             _ => false,
-        };
-        self.end == next.start && self.prot == next.prot && self.kind == next.kind && follows
+        }
     }
+}
+
+/// What an area shows of a file that may have to be written.
+pub struct Dirty {
+    pub object: Arc<Object>,
+    /// Numbers of its first page, and the one behind the last.
+    pub first: u64,
+    pub end: u64,
+    /// The address where to go on.
+    pub next: u64,
 }
 
 /// Areas that don't overlap, by address. All limits are multiples of a page.
@@ -102,6 +124,10 @@ impl Area {
 #[derive(Debug, Default)]
 pub struct Areas {
     list: Vec<Area>,
+    /// There is, or was, a shared mapping of a file: what most programs never have need not be looked for.
+    has_shared_files: bool,
+    /// Which area was looked for last, more or less: most often the next one is the same or beside it.
+    recent: Cell<usize>,
 }
 
 impl Areas {
@@ -117,7 +143,17 @@ impl Areas {
 
     /// How many areas lie below an address with all they have.
     fn count_below(&self, address: u64) -> usize {
-        self.list.partition_point(|area| area.end <= address)
+        let begins_at = |index: usize| {
+            let is_below = |index: usize| self.list.get(index).is_none_or(|area| area.end <= address);
+            !is_below(index) && index.checked_sub(1).is_none_or(is_below)
+        };
+        let recent = self.recent.get();
+        if begins_at(recent) {
+            return recent;
+        }
+        let count = self.list.partition_point(|area| area.end <= address);
+        self.recent.set(count);
+        count
     }
 
     /// All areas that reach beyond an address, ascending.
@@ -128,6 +164,20 @@ impl Areas {
     /// As [`overlapping`](Self::overlapping), as they stand in the list.
     pub fn within(&self, start: u64, end: u64) -> impl Iterator<Item = &Area> {
         self.above(start).iter().take_while(move |area| area.start < end)
+    }
+
+    /// The first shared mapping of a file from `start` to `end` that may have to be written to that file.
+    pub fn first_dirty(&self, start: u64, end: u64) -> Option<Dirty> {
+        if !self.has_shared_files {
+            return None;
+        }
+        self.within(start, end).find_map(|area| {
+            let backing = area.backing.as_ref().filter(|backing| backing.is_shared_file())?;
+            let number = |at: u64| backing.first + (at - area.start) / PAGE_SIZE;
+            let (first, last) = (number(area.start.max(start)), number(area.end.min(end)));
+            backing.object.next_dirty(first, last)?;
+            Some(Dirty { object: backing.object.clone(), first, end: last, next: area.end })
+        })
     }
 
     /// All areas, ascending.
@@ -172,6 +222,7 @@ impl Areas {
     pub fn insert(&mut self, area: Area) -> Result<(), Errno> {
         debug_assert!(area.start < area.end && self.is_free(area.start, area.end));
         self.reserve()?;
+        self.has_shared_files |= area.backing.as_ref().is_some_and(|backing| backing.is_shared_file());
         let at = self.count_below(area.start);
         let joins_after = self.list.get(at).is_some_and(|after| area.joins(after));
         let before = at.checked_sub(1).and_then(|at| self.list.get_mut(at)).filter(|before| before.joins(&area));
@@ -196,28 +247,27 @@ impl Areas {
 
     /// Removes what lies from `start` to `end`.
     pub fn remove(&mut self, start: u64, end: u64) -> Result<(), Errno> {
-        // Cutting a hole into an area makes two.
-        self.reserve()?;
         let mut first = self.count_below(start);
-        if let Some(area) = self.list.get_mut(first).filter(|area| area.start < start) {
-            let rest = (area.end > end).then(|| area.part(end, area.end));
-            area.end = start;
-            first += 1;
-            if let Some(rest) = rest {
-                self.list.insert(first, rest);
-                return Ok(());
+        if let Some(area) = self.list.get(first).filter(|area| area.start < start) {
+            if area.end > end {
+                // A hole in an area makes two.
+                let rest = area.part(end, area.end);
+                self.reserve()?;
+                self.list.insert(first + 1, rest);
             }
+            self.set(first, |area| area.end = start);
+            first += 1;
         }
-        let last = first.max(self.count_below(end));
-        self.set(last, |area| {
+        let gone = self.list.get(first..).unwrap_or_default().iter().take_while(|area| area.end <= end).count();
+        self.set(first + gone, |area| {
             if area.start < end {
                 *area = area.part(end, area.end);
             }
         });
-        if last == first + 1 {
+        if gone == 1 {
             self.list.remove(first);
         } else {
-            self.list.drain(first..last);
+            self.list.drain(first..first + gone);
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Space {
     }
 
     /// Puts memory at an address of an area, where there is none yet.
-    pub(super) fn give_page(&mut self, address: u64, access: Access, area: &Area) -> Result<(), Fault> {
+    fn give_page(&mut self, address: u64, access: Access, area: &Area) -> Result<(), Fault> {
         if let Some(backing) = &area.backing {
             return self.show(address, access, area, backing);
         }
@@ -91,7 +91,8 @@ impl Space {
         let end = area.end.min(page + self.ahead(page, area));
         let mut at = page;
         while at < end {
-            let free = self.tables.free_run(at, end);
+            // Of the first page it is known.
+            let free = if end - page == PAGE_SIZE { PAGE_SIZE } else { self.tables.free_run(at, end) };
             // A page that is there already is left out; memory that isn't there can be done without, but for the first.
             match self.give_small(at, free, area.prot) {
                 Err(_) if at == page => return Err(Fault::NoMemory),

@@ -60,8 +60,7 @@ const RESERVE: usize = 2 << 20;
 
 /// True if so many bytes of kernel memory can't be had for an application.
 pub fn is_scarce(len: usize) -> bool {
-    let (used, all) = hermit_plat::heap_usage();
-    all.saturating_sub(used) < RESERVE.saturating_add(len)
+    hermit_plat::heap_left() < RESERVE.saturating_add(len)
 }
 
 /// An empty list with room for so many; long ones may be refused, but never end the isle.

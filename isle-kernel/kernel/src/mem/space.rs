@@ -67,6 +67,8 @@ pub struct Space {
     resident: u64,
     /// Most bytes ever.
     peak: u64,
+    /// Bytes of application memory in all: more than this can't be promised.
+    limit: u64,
     /// The heap: where it begins, and the program break.
     pub heap_start: u64,
     pub brk: u64,
@@ -75,13 +77,15 @@ pub struct Space {
 impl Space {
     /// An empty one; `None` without kernel memory.
     pub fn new() -> Option<Self> {
+        let frames = frames::shared();
         Some(Self {
             areas: Areas::default(),
             tables: AddressSpace::new()?,
-            frames: frames::shared(),
+            frames,
             missing: None,
             resident: 0,
             peak: 0,
+            limit: frames.lock().len(),
             heap_start: 0,
             brk: 0,
         })
@@ -307,7 +311,7 @@ impl Space {
             return self.brk;
         }
         let done = if new_end > old_end {
-            let free = self.areas.is_free(old_end, new_end) && new_end - self.heap_start <= self.frames.lock().len();
+            let free = self.areas.is_free(old_end, new_end) && new_end - self.heap_start <= self.limit;
             free && !is_scarce(0)
                 && self.areas.insert(Area::private(old_end, new_end, Prot::READ_WRITE, Kind::Heap)).is_ok()
         } else {
@@ -319,9 +323,9 @@ impl Space {
         self.brk
     }
 
-    /// Bytes of application memory in all: more than this can't be promised.
+    /// Bytes that can be promised.
     pub fn limit(&self) -> u64 {
-        self.frames.lock().len()
+        self.limit
     }
 }
 

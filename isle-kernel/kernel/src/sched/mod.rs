@@ -319,8 +319,11 @@ fn steal(me: &Cpu) -> Option<Arc<Task>> {
 
 /// Where a thread that is ready goes: where it was if that is idle, else to an idle CPU, else where it was.
 fn choose(task: &Task) -> usize {
+    if let Some(only) = task.only_cpu() {
+        return only;
+    }
     let last = task.cpu.load(Ordering::SeqCst);
-    let allowed = task.allowed.lock();
+    let allowed = task.allowed();
     let fits = |c: &&Cpu| allowed.contains(c.index);
     let was = cpus().get(last).filter(fits);
     if let Some(was) = was {
@@ -351,7 +354,7 @@ pub fn start(task: &Arc<Task>) {
     task.state.store(state::READY, Ordering::SeqCst);
     let here = cpu::index();
     let target = {
-        let allowed = task.allowed.lock();
+        let allowed = task.allowed();
         let fits = cpus().iter().filter(|c| allowed.contains(c.index));
         // Of two that are equal the next one after this CPU.
         let distance = |c: &Cpu| (c.index + cpus().len() - here - 1) % cpus().len().max(1);

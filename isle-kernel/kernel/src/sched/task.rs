@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hermit_plat::flow::Flow;
 use hermit_plat::{fpu, time, user};
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 /// Values of [`Task::state`].
 pub mod state {
@@ -99,6 +99,13 @@ impl CpuMask {
         }
     }
 
+    /// The only CPU of it; `None`: there are several, or none.
+    fn only(&self) -> Option<usize> {
+        let (index, word) = self.0.iter().enumerate().find(|(_, word)| **word != 0)?;
+        let is_only = word.is_power_of_two() && self.0.iter().skip(index + 1).all(|word| *word == 0);
+        is_only.then(|| index * 64 + word.trailing_zeros() as usize)
+    }
+
     pub fn contains(&self, cpu: usize) -> bool {
         self.0.get(cpu / 64).is_some_and(|w| w & (1 << (cpu % 64)) != 0)
     }
@@ -115,7 +122,10 @@ pub struct Task {
     /// Where it runs, or ran last.
     pub(super) cpu: AtomicUsize,
     /// Where it may run.
-    pub allowed: Mutex<CpuMask>,
+    allowed: Mutex<CpuMask>,
+    /// If that is only one CPU: which. Threads that compute are mostly pinned, and who wakes them need not look further.
+    /// Written while `allowed` is locked.
+    only_cpu: AtomicUsize,
     /// There may be a signal for it, or its process ends.
     attention: AtomicBool,
     /// Signals that were sent to this very thread.
@@ -139,6 +149,9 @@ pub struct Task {
     /// See [`Task::watch`].
     watch: AtomicU32,
 }
+
+/// In [`Task::only_cpu`]: there are several, or none.
+const SEVERAL: usize = usize::MAX;
 
 /// Values of [`Task::watch`].
 const WATCHES_NOTHING: u32 = 0;
@@ -165,6 +178,7 @@ impl Task {
             // Who wakes it before it is started must not put it into a queue; its attention keeps what it was told.
             state: AtomicU32::new(state::READY),
             cpu: AtomicUsize::new(hermit_plat::cpu::index()),
+            only_cpu: AtomicUsize::new(allowed.only().unwrap_or(SEVERAL)),
             allowed: Mutex::new(allowed),
             attention: AtomicBool::new(false),
             pending: Mutex::new(Pending::default()),
@@ -201,8 +215,31 @@ impl Task {
         self.registers_on.swap(cpu, Ordering::Relaxed) == cpu
     }
 
+    /// Where it may run.
+    pub fn allowed(&self) -> MutexGuard<'_, CpuMask> {
+        self.allowed.lock()
+    }
+
+    /// Says where it may run. It has to be told, or goes there when it comes by.
+    pub fn allow(&self, cpus: CpuMask) {
+        let mut allowed = self.allowed.lock();
+        self.only_cpu.store(cpus.only().unwrap_or(SEVERAL), Ordering::Relaxed);
+        *allowed = cpus;
+    }
+
+    /// The only CPU where it may run, if there is but one.
+    pub(super) fn only_cpu(&self) -> Option<usize> {
+        match self.only_cpu.load(Ordering::Relaxed) {
+            SEVERAL => None,
+            cpu => Some(cpu),
+        }
+    }
+
     pub fn may_run_on(&self, cpu: usize) -> bool {
-        self.allowed.lock().contains(cpu)
+        match self.only_cpu() {
+            Some(only) => only == cpu,
+            None => self.allowed.lock().contains(cpu),
+        }
     }
 
     /// Makes it look at its signals, and at whether its process ends, soon.

@@ -59,6 +59,7 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
         None if shared => Some(Backing { object: Object::of_zeros(), first: 0, shared, may_write: true }),
         None => None,
     };
+    let backing = backing.map(Arc::new);
     let is_file = backing.as_ref().is_some_and(|b| b.object.source().is_some());
     let is_promised = !is_file && !has(nr::MAP_NORESERVE) && prot.write;
     let kind = if is_file { Kind::File } else { Kind::Mapping };
@@ -70,11 +71,10 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
         }
         let place = place(&space, address, len, flags)?;
         let (start, end) = (place.start(), place.start() + len);
-        let mut area = Area { start, end, prot, kind, backing: None };
-        area.backing.clone_from(&backing);
+        let area = Area { start, end, prot, kind, backing: backing.clone() };
         match place {
             Place::Free(_) => space.map_new(area)?,
-            Place::Wanted(_) if !is_written_back && has_written(&space, start, end) => {
+            Place::Wanted(_) if !is_written_back && space.areas.first_dirty(start, end).is_some() => {
                 drop(space);
                 is_written_back = true;
                 mapped::write_back(t, start, end)?;
@@ -103,18 +103,6 @@ fn backing_of(t: &Thread, file: &Arc<File>, first: u64, shared: bool, prot: Prot
         None if shared => Ok(Some(Backing { object: Object::of_zeros(), first: 0, shared, may_write: true })),
         None => Ok(None),
     }
-}
-
-/// True if a shared mapping of a file in a range has been written to.
-fn has_written(space: &Space, start: u64, end: u64) -> bool {
-    space.areas.within(start, end).any(|area| {
-        area.backing.as_ref().is_some_and(|backing| {
-            let number = |at: u64| backing.first + (at - area.start) / PAGE_SIZE;
-            let is_file = backing.shared && backing.object.source().is_some();
-            let (low, high) = (number(area.start.max(start)), number(area.end.min(end)));
-            is_file && backing.object.next_dirty(low, high).is_some()
-        })
-    })
 }
 
 /// Puts memory behind a range, as far as there is memory.
@@ -185,7 +173,7 @@ pub fn munmap(t: &mut Thread, start: u64, len: u64) -> Outcome {
     }
     let (start, end) = range(start, len, Errno::EINVAL)?;
     let mut space = t.space();
-    if has_written(&space, start, end) {
+    if space.areas.first_dirty(start, end).is_some() {
         drop(space);
         // An error is nobody's, as on Linux, where it comes later.
         mapped::write_back(t, start, end).ok();

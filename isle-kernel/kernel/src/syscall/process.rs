@@ -49,7 +49,7 @@ pub fn arch_prctl(t: &mut Thread, code: u64, address: u64) -> Outcome {
 
 pub fn sched_getaffinity(t: &mut Thread, [tid, len, to, ..]: [u64; 6]) -> Outcome {
     let task = thread(t, tid)?;
-    let mask = task.allowed.lock().clone();
+    let mask = task.allowed().clone();
     if len % 8 != 0 || len < mask.words().len() as u64 * 8 {
         return Err(Errno::EINVAL.into());
     }
@@ -71,7 +71,7 @@ pub fn sched_setaffinity(t: &mut Thread, [tid, len, from, ..]: [u64; 6]) -> Outc
     if mask.is_empty() {
         return Err(Errno::EINVAL.into());
     }
-    *task.allowed.lock() = mask;
+    task.allow(mask);
     sched::migrate(&t.task);
     if !Arc::ptr_eq(&task, &t.task) {
         // It moves when it comes by.

@@ -6,6 +6,7 @@ use super::{Page, Prot, Size};
 use crate::app_memory;
 use crate::phys::{to_phys, to_virt};
 use alloc::alloc::{alloc_zeroed, dealloc, Layout};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
@@ -39,8 +40,7 @@ pub struct Table(u64);
 impl Table {
     /// An empty table.
     pub fn new() -> Option<Self> {
-        let (used, all) = crate::heap_usage();
-        if all - used < RESERVE {
+        if crate::heap_left() < RESERVE {
             return None;
         }
         // SAFETY: the layout isn't empty.
@@ -153,6 +153,17 @@ pub fn merged(table: Table) -> Option<u64> {
     let is_page = is_present(first) && is_large(first) && (first & ADDRESS).is_multiple_of(span(2));
     let follows = |index: usize| table.get(index) & !SET_BY_PROCESSOR == first + index as u64 * span(1);
     (is_page && (1..ENTRIES).all(follows)).then_some(first)
+}
+
+/// Reads the word at an address in the page behind an entry, if ring 3 may: it is in application memory or on a clock page.
+pub fn load_u32(entry: u64, size: Size, virt: u64) -> Option<u32> {
+    if !is_present(entry) || !virt.is_multiple_of(4) {
+        return None;
+    }
+    let physical = (entry & ADDRESS) + virt % size.bytes();
+    // SAFETY: entries of pages name application memory and clock pages only, which stay for good, and are not moved while
+    // the address space is borrowed; the word is aligned, and all who write it are to expect that others read it.
+    Some(unsafe { AtomicU32::from_ptr(to_virt(physical)) }.load(Ordering::SeqCst))
 }
 
 /// The entry for a page.
