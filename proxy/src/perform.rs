@@ -77,15 +77,15 @@ impl Owned<'_> {
 
 impl Performer {
     /// Checks what a request said.
-    pub fn check(&self, snapshot: &Snapshot) -> Result<Checked, Refusal> {
+    pub fn check(&self, snapshot: &Snapshot, checked: &mut Checked) -> Result<(), Refusal> {
         let limits =
             Limits { memory_len: self.memory.len(), descriptors: &self.descriptors, exe_fd: self.exe_fd };
-        request::check(snapshot, &limits)
+        request::check(snapshot, &limits, checked)
     }
 
     /// Is this a call that doesn't wait, so that the serving thread may make it itself?
     pub fn is_quick(&self, checked: &Checked) -> bool {
-        let is_local = || match self.descriptors.kind(checked.fd()) {
+        let is_local = || match checked.kind {
             Some(kind) => kind == Kind::Local,
             None => checked.fd() == self.exe_fd,
         };

@@ -4,7 +4,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use crate::descriptors::Descriptors;
+use crate::descriptors::{Descriptors, Kind};
 use hermit_abi::channel::{Request, SEGMENTS};
 use hermit_abi::offload::{self, Arg, Call};
 use smallvec::SmallVec;
@@ -68,11 +68,19 @@ pub enum Argument {
     InOut(Scatter),
 }
 
-/// A request that may be carried out.
+/// A request that may be carried out. It is filled in where it stays, since it isn't small.
 #[derive(Clone, Debug)]
 pub struct Checked {
     pub call: Call,
     pub arguments: [Argument; 6],
+    /// What the first descriptor among them is; `None`: there is none, or it isn't the application's.
+    pub kind: Option<Kind>,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self { call: Call::NONE, arguments: [const { Argument::Scalar(0) }; 6], kind: None }
+    }
 }
 
 impl Checked {
@@ -112,24 +120,52 @@ pub struct Limits<'a> {
     pub exe_fd: i32,
 }
 
-/// Checks all that was said.
-pub fn check(snapshot: &Snapshot, limits: &Limits<'_>) -> Result<Checked, Refusal> {
+/// Checks all that was said. After a refusal there is nothing in `checked` that means anything.
+pub fn check(snapshot: &Snapshot, limits: &Limits<'_>, checked: &mut Checked) -> Result<(), Refusal> {
     let Snapshot { number, segment_count, args, lens, segments, .. } = snapshot;
     let [_, request, ..] = *args;
-    let call = offload::find(*number, request).ok_or(Refusal::Errno(libc::ENOSYS))?;
+    let Checked { call, arguments, kind } = checked;
+    *call = offload::find(*number, request).ok_or(Refusal::Errno(libc::ENOSYS))?;
+    *kind = None;
     let used = usize::try_from(*segment_count)
         .ok()
         .and_then(|count| segments.get(..count))
         .ok_or(Refusal::Malformed("too many segments"))?;
     let mut rest = Segments { rest: used, memory_len: limits.memory_len };
-    let mut arguments = [const { Argument::Scalar(0) }; 6];
-    for (((arg, &value), &len), place) in call.args.iter().zip(args).zip(lens).zip(&mut arguments) {
-        *place = argument(*arg, value, len, args, &call, limits, &mut rest)?;
+    for (((arg, &value), &len), place) in call.args.iter().zip(args).zip(lens).zip(arguments) {
+        *place = match arg {
+            Arg::Fd => Argument::Scalar(own_descriptor(value, len, call, limits, kind)?),
+            _ => argument(*arg, value, len, args, limits, &mut rest)?,
+        };
     }
     if rest.rest.iter().any(|(_, len)| *len != 0) {
         return Err(Refusal::Malformed("segments that no argument has"));
     }
-    Ok(Checked { call, arguments })
+    Ok(())
+}
+
+/// A length for what has none.
+const LENGTH_OF_NOTHING: Refusal = Refusal::Malformed("a length for what isn't a buffer");
+
+/// A descriptor of the application's.
+fn own_descriptor(
+    value: u64,
+    len: u64,
+    call: &Call,
+    limits: &Limits<'_>,
+    first: &mut Option<Kind>,
+) -> Result<u64, Refusal> {
+    if len != 0 {
+        return Err(LENGTH_OF_NOTHING);
+    }
+    let fd = descriptor(value);
+    let kind = limits.descriptors.kind(fd);
+    let reads_exe = || fd == limits.exe_fd && matches!(call.name, "pread64" | "fstat");
+    if kind.is_none() && !reads_exe() {
+        return Err(Refusal::Errno(libc::EBADF));
+    }
+    *first = first.or(kind);
+    Ok(value)
 }
 
 fn argument(
@@ -137,13 +173,12 @@ fn argument(
     value: u64,
     len: u64,
     args: &[u64; 6],
-    call: &Call,
     limits: &Limits<'_>,
     segments: &mut Segments<'_>,
 ) -> Result<Argument, Refusal> {
     let is_buffer = !matches!(arg, Arg::Absent | Arg::Scalar | Arg::Fd | Arg::DirFd);
     if len != 0 && (!is_buffer || value == 0) {
-        return Err(Refusal::Malformed("a length for what isn't a buffer"));
+        return Err(LENGTH_OF_NOTHING);
     }
     if is_buffer && value == 0 {
         return Ok(Argument::Null);
@@ -151,15 +186,7 @@ fn argument(
     let counted = |n: u8| args.get(usize::from(n)).copied().unwrap_or(0);
     match arg {
         Arg::Absent => Ok(Argument::Scalar(0)),
-        Arg::Scalar => Ok(Argument::Scalar(value)),
-        Arg::Fd => {
-            let fd = descriptor(value);
-            let reads_exe = fd == limits.exe_fd && matches!(call.name, "pread64" | "fstat");
-            if limits.descriptors.kind(fd).is_none() && !reads_exe {
-                return Err(Refusal::Errno(libc::EBADF));
-            }
-            Ok(Argument::Scalar(value))
-        }
+        Arg::Scalar | Arg::Fd => Ok(Argument::Scalar(value)),
         Arg::DirFd => {
             let fd = descriptor(value);
             let is_known = fd == libc::AT_FDCWD || limits.descriptors.kind(fd).is_some();

@@ -28,7 +28,9 @@ fn snapshot(number: u32, args: &[u64], lens: &[u64], segments: &[(u64, u64)]) ->
 
 fn verdict(s: &Snapshot) -> Result<Checked, Refusal> {
     let descriptors = Descriptors::default();
-    check(s, &Limits { memory_len: MEMORY, descriptors: &descriptors, exe_fd: EXE })
+    let mut checked = Checked::default();
+    let limits = Limits { memory_len: MEMORY, descriptors: &descriptors, exe_fd: EXE };
+    check(s, &limits, &mut checked).map(|()| checked)
 }
 
 fn errno(s: &Snapshot) -> i32 {

@@ -53,10 +53,9 @@ struct Slot {
 }
 
 /// What to do after watching.
-#[expect(clippy::large_enum_variant, reason = "a box would cost more than this, which is there for a moment")]
 enum Next {
-    /// A call that may wait. Another thread has the watch then.
-    Call(usize, Checked),
+    /// A call that may wait, of the request at this index. Another thread has the watch then.
+    Call(usize),
     End(Outcome),
 }
 
@@ -137,13 +136,13 @@ impl<D: Door> Server<D> {
     /// A thread's life: it takes the watch in turn, and makes the calls that it finds.
     fn run(self: Arc<Self>) {
         let me = sys::thread_id();
-        let mut bounce = Bounce::default();
+        let (mut checked, mut bounce) = (Checked::default(), Bounce::default());
         loop {
             let mut guard = self.lock();
             self.idle.fetch_sub(1, SeqCst);
             let Some(watch) = guard.as_mut() else { return };
-            match self.keep_watch(watch, &mut bounce) {
-                Ok(Next::Call(slot, checked)) => {
+            match self.keep_watch(watch, &mut checked, &mut bounce) {
+                Ok(Next::Call(slot)) => {
                     self.active.fetch_add(1, SeqCst);
                     drop(guard);
                     let result = self.work(slot, &checked, me, &mut bounce);
@@ -157,20 +156,25 @@ impl<D: Door> Server<D> {
         }
     }
 
-    /// Watches the channel until there is a call that may wait, or until it is over.
-    fn keep_watch(self: &Arc<Self>, watch: &mut Watch, bounce: &mut Bounce) -> io::Result<Next> {
+    /// Watches the channel until there is a call that may wait, which is in `checked` then, or until it is over.
+    fn keep_watch(
+        self: &Arc<Self>,
+        watch: &mut Watch,
+        checked: &mut Checked,
+        bounce: &mut Bounce,
+    ) -> io::Result<Next> {
         let channel = self.channel.get();
         let period = self.spin.ticks(LOOK_AROUND);
         // Who sleeps has seen nothing; who is new may have been woken for what is there already.
         protocol::start_looking(&channel.watch);
         loop {
             if let Some(slot) = watch.take_posted(channel) {
-                if let Some(checked) = self.take(watch, slot) {
-                    if !self.is_for_me(watch, &checked) && self.has_follower() {
-                        return Ok(Next::Call(slot, checked));
+                if self.take(watch, slot, checked) {
+                    if !self.is_for_me(watch, checked) && self.has_follower() {
+                        return Ok(Next::Call(slot));
                     }
                     // If no thread can be had: better late than never.
-                    self.complete(slot, self.performer.perform(&checked, bounce));
+                    self.complete(slot, self.performer.perform(checked, bounce));
                 }
                 if sys::ticks().wrapping_sub(watch.looked_around_at) < period {
                     continue;
@@ -233,9 +237,11 @@ impl<D: Door> Server<D> {
         self.idle.load(SeqCst) > 0 || self.spawn().is_ok()
     }
 
-    /// Takes a request whose bit was set. `None`: there is none, or it has been answered already.
-    fn take(&self, watch: &mut Watch, slot: usize) -> Option<Checked> {
-        let (own, request) = (self.slots.get(slot)?, self.channel.get().requests.get(slot)?);
+    /// Takes a request whose bit was set. False: there is none, or it has been answered already.
+    fn take(&self, watch: &mut Watch, slot: usize, checked: &mut Checked) -> bool {
+        let (Some(own), Some(request)) = (self.slots.get(slot), self.channel.get().requests.get(slot)) else {
+            return false;
+        };
         let wants_end = || request.cancel.load(SeqCst) != 0;
         if own.busy.load(SeqCst) {
             // If the isle says that it is free: it isn't.
@@ -243,26 +249,22 @@ impl<D: Door> Server<D> {
                 watch.cancel(slot);
                 own.worker.interrupt();
             }
-            return None;
+            return false;
         }
         if !protocol::take(&request.state) {
-            return None;
+            return false;
         }
         own.busy.store(true, SeqCst);
         let snapshot = Snapshot::of(request);
-        match self.performer.check(&snapshot) {
-            Ok(checked) => {
-                // Posted and cancelled before its bit was taken.
-                if wants_end() {
-                    watch.cancel(slot);
-                }
-                Some(checked)
-            }
-            Err(refusal) => {
-                self.complete(slot, self.refuse(&snapshot, refusal));
-                None
-            }
+        if let Err(refusal) = self.performer.check(&snapshot, checked) {
+            self.complete(slot, self.refuse(&snapshot, refusal));
+            return false;
         }
+        // Posted and cancelled before its bit was taken.
+        if wants_end() {
+            watch.cancel(slot);
+        }
+        true
     }
 
     /// Makes a call that may wait.

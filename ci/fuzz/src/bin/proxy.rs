@@ -88,7 +88,8 @@ fuzz_target!(|lies: Vec<Lie>| {
         for (lie, request) in lies.iter().take(6).zip(&channel.get().requests) {
             lie.write(request);
             let snapshot = Snapshot::of(request);
-            if let Ok(checked) = proxy.check(&snapshot) {
+            let mut checked = Checked::default();
+            if proxy.check(&snapshot, &mut checked).is_ok() {
                 judge(&snapshot, &checked, &proxy);
                 perform(&proxy, checked, &mut bounce);
             }

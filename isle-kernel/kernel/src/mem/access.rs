@@ -5,13 +5,14 @@
 
 use super::frames;
 use super::pins::Chain;
-use super::reserve;
 use super::space::{Access, Fault, Space};
+use super::{is_scarce, reserve};
 use crate::errno::Errno;
 use crate::sched::Task;
 use alloc::vec::Vec;
 use hermit_plat::app_memory;
 use hermit_plat::user;
+use smallvec::{smallvec, SmallVec};
 use zerocopy::IntoBytes;
 
 /// A contiguous part of application memory.
@@ -26,7 +27,8 @@ pub struct Piece {
 /// pinned until this is dropped.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    list: Vec<Piece>,
+    /// Most buffers are in one piece.
+    list: SmallVec<[Piece; 2]>,
     /// `None`: nobody else could.
     pins: Option<Chain>,
 }
@@ -34,22 +36,22 @@ pub struct Pieces {
 impl Pieces {
     /// None yet, for a call of this thread.
     pub fn of(task: &Task) -> Self {
-        Self { list: Vec::new(), pins: task.process.root.is_shared().then(Chain::default) }
+        Self { list: SmallVec::new(), pins: task.process.root.is_shared().then(Chain::default) }
     }
 
     /// One that only the caller knows of.
     pub fn one(piece: Piece) -> Self {
-        Self { list: Vec::from([piece]), pins: None }
+        Self { list: smallvec![piece], pins: None }
     }
 
     /// Some that only the caller knows of.
     pub fn of_list(list: Vec<Piece>) -> Self {
-        Self { list, pins: None }
+        Self { list: SmallVec::from_vec(list), pins: None }
     }
 
     /// Appends one.
     pub fn add(&mut self, piece: Piece) -> Result<(), Errno> {
-        reserve(&mut self.list, 1)?;
+        reserve_small(&mut self.list)?;
         if let Some(pins) = &mut self.pins {
             frames::shared().lock().pin(pins, piece.offset, piece.len)?;
         }
@@ -100,6 +102,16 @@ impl Drop for Pieces {
             frames::shared().lock().release(pins);
         }
     }
+}
+
+/// Makes room for one more piece; it may be refused.
+fn reserve_small(list: &mut SmallVec<[Piece; 2]>) -> Result<(), Errno> {
+    let grows = list.len() == list.capacity();
+    let wanted = list.len().saturating_mul(4 * size_of::<Piece>());
+    if grows && (is_scarce(wanted) || list.try_reserve(1).is_err()) {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(())
 }
 
 /// The address of an element of an array.
