@@ -348,6 +348,7 @@ pub const IOCTL: u32 = 16;
 pub const FCNTL: u32 = 72;
 
 /// Where the calls that Linux has are in the table, and one; 0: it isn't there. Both sides look at every call.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // at compile time
 static INDEX: [u8; 512] = {
     let mut index = [0; 512];
     let mut at = 0;
