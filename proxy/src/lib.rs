@@ -20,6 +20,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod bell;
 pub mod brand;
 pub mod cli;
 pub mod descriptors;

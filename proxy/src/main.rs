@@ -105,9 +105,9 @@ fn run_on_isle(
     let cannot_serve = |e| Failure::new(format!("can't serve the application: {e}"));
     let signals = sys::take_signals(&signals::forwarded()).map_err(cannot_serve)?;
     let spin = Spin::new(settings.spin, attachment.tsc_khz);
-    let server = Server::new(device, channel, performer, spin);
+    let server = Server::new(device, channel, performer, spin, signals).map_err(cannot_serve)?;
     server.door().run().map_err(|e| Failure::new(format!("isle {isle} can't run the application: {e}")))?;
-    let outcome = server.serve(&signals).map_err(cannot_serve);
+    let outcome = server.serve().map_err(cannot_serve);
     if settings.verbose && server.unannounced() > 0 {
         let late = server.unannounced();
         say(&format!("{late} calls were found without a doorbell: they were up to two seconds late"));

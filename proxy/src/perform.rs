@@ -368,8 +368,10 @@ fn parts_after(scatter: &Scatter, mut skip: u64) -> impl Iterator<Item = (u64, u
 }
 
 fn is_own_exe(path: &CStr) -> bool {
-    let path = path.to_bytes();
-    path == b"/proc/self/exe" || path == format!("/proc/{}/exe", std::process::id()).as_bytes()
+    // Few paths are there: only for these Linux is asked for the number of the process.
+    path.to_bytes()
+        .strip_prefix(b"/proc/")
+        .is_some_and(|rest| rest == b"self/exe" || rest == format!("{}/exe", std::process::id()).as_bytes())
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 //! Serving an application from its first call to its end.
 //!
-//! One thread at a time watches the channel: it looks for a moment, then sleeps until the doorbell rings. A call that can't
-//! wait is made by that thread at once. Before one that may wait, the watch goes to a thread that is idle, or to a new one, and
-//! the call is made by who found it: so there are as many threads as calls that wait, and one more, and no answer has to
-//! wait for a thread to wake up.
+//! One thread at a time watches the channel: it looks for a moment, then sleeps until the doorbell rings. What it finds it does
+//! itself. Another thread, made when it is needed, *stands by*: it sleeps until the doorbell rings, which it only does while
+//! nobody looks. So before a call that may wait the watch is left alone, and whoever is faster takes it: mostly who made the
+//! call, after it, and no thread had to be woken; or who stands by, for the next request. There are as many threads as calls
+//! that wait, and one more.
 
+use crate::bell::Bell;
 use crate::door::Door;
 use crate::failure::say;
 use crate::perform::Performer;
@@ -54,8 +56,10 @@ struct Slot {
 
 /// What to do after watching.
 enum Next {
-    /// A call that may wait, of the request at this index. Another thread has the watch then.
+    /// A call that may wait, of the request at this index.
     Call(usize),
+    /// To stand by: nothing is to be done, and somebody else waits for the doorbell already.
+    Nothing,
     End(Outcome),
 }
 
@@ -69,7 +73,10 @@ pub struct Server<D> {
     slots: Box<[Slot]>,
     /// `None`: it is over.
     watch: Mutex<Option<Watch>>,
-    /// Threads that wait for the watch.
+    /// Whose turn it is to wait for the doorbell. Locked before `watch`, and kept for as long as nobody else has to.
+    turn: Mutex<()>,
+    bell: Bell,
+    /// Threads that wait for the doorbell, or for their turn.
     idle: AtomicUsize,
     /// Threads that make calls.
     active: AtomicUsize,
@@ -80,10 +87,17 @@ pub struct Server<D> {
 }
 
 impl<D: Door> Server<D> {
-    /// To be made before the application begins: it tells the isle how long to spin.
-    pub fn new(door: D, channel: ChannelMap, performer: Performer, spin: Spin) -> Arc<Self> {
+    /// To be made before the application begins: it tells the isle how long to spin. `signals` is from [`sys::take_signals`].
+    pub fn new(
+        door: D,
+        channel: ChannelMap,
+        performer: Performer,
+        spin: Spin,
+        signals: OwnedFd,
+    ) -> io::Result<Arc<Self>> {
+        let bell = Bell::new(signals)?;
         channel.get().spin_ns.store(spin.of_isle(), SeqCst);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             door,
             channel,
             performer,
@@ -91,11 +105,13 @@ impl<D: Door> Server<D> {
             has_complained: AtomicBool::new(false),
             slots: (0..REQUESTS).map(|_| Slot::default()).collect(),
             watch: Mutex::new(None),
+            turn: Mutex::new(()),
+            bell,
             idle: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             cpus: thread::available_parallelism().map_or(1, usize::from),
             unannounced: AtomicU64::new(0),
-        })
+        }))
     }
 
     pub fn door(&self) -> &D {
@@ -107,12 +123,12 @@ impl<D: Door> Server<D> {
         self.unannounced.load(Ordering::Relaxed)
     }
 
-    /// Serves until the application ends. `signals` is from [`sys::take_signals`]. Threads may still be in a call then.
-    pub fn serve(self: &Arc<Self>, signals: &OwnedFd) -> io::Result<Outcome> {
+    /// Serves until the application ends. Threads may still be in a call then.
+    pub fn serve(self: &Arc<Self>) -> io::Result<Outcome> {
         sys::allow_interruption();
         sys::child::keep_ended();
         let (tell, outcome) = mpsc::channel();
-        *self.lock() = Some(Watch::new(signals.try_clone()?, tell));
+        *self.lock() = Some(Watch::new(tell));
         self.spawn()?;
         outcome.recv().map_err(|_| io::Error::other("the thread that serves it is gone"))?
     }
@@ -133,35 +149,102 @@ impl<D: Door> Server<D> {
         spawned.map(drop)
     }
 
-    /// A thread's life: it takes the watch in turn, and makes the calls that it finds.
+    /// A thread's life: it stands by in turn, and then makes the calls that it finds.
     fn run(self: Arc<Self>) {
-        let me = sys::thread_id();
-        let (mut checked, mut bounce) = (Checked::default(), Bounce::default());
+        let mut hands =
+            Hands { me: sys::thread_id(), checked: Checked::default(), bounce: Bounce::default() };
         loop {
-            let mut guard = self.lock();
+            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let rang = self.stand_by();
             self.idle.fetch_sub(1, SeqCst);
+            let mut guard = self.lock();
+            // It stays nudged if it is over: so all the others learn of it.
             let Some(watch) = guard.as_mut() else { return };
-            match self.keep_watch(watch, &mut checked, &mut bounce) {
-                Ok(Next::Call(slot)) => {
-                    self.active.fetch_add(1, SeqCst);
-                    drop(guard);
-                    let result = self.work(slot, &checked, me, &mut bounce);
-                    self.active.fetch_sub(1, SeqCst);
-                    self.complete(slot, result);
-                    self.idle.fetch_add(1, SeqCst);
-                }
-                Ok(Next::End(outcome)) => return finish(guard, Ok(outcome)),
-                Err(e) => return finish(guard, Err(e)),
+            self.bell.calm();
+            match rang {
+                Ok(true) => {}
+                Ok(false) => self.note_late(),
+                Err(e) => return self.finish(guard, Err(e)),
+            }
+            watch.was_woken = true;
+            if !self.attend(guard, turn, &mut hands) {
+                return;
+            }
+            self.idle.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Waits until the watch is wanted. False: nobody has said so for long, though nobody looks.
+    fn stand_by(&self) -> io::Result<bool> {
+        loop {
+            let rang = self.bell.wait(self.door.fd(), watch::ROUND)?;
+            if rang || self.channel.get().watch.load(SeqCst) != hermit_abi::channel::watch::LOOKING {
+                return Ok(rang);
             }
         }
     }
 
-    /// Watches the channel until there is a call that may wait, which is in `checked` then, or until it is over.
+    fn note_late(&self) {
+        self.unannounced.fetch_add(watch::find_lost(self.channel.get()), Ordering::Relaxed);
+    }
+
+    /// Keeps the watch, and makes calls, until there is nothing to do and another thread stands by. False: it is over.
+    fn attend<'a>(
+        self: &'a Arc<Self>,
+        mut guard: MutexGuard<'a, Option<Watch>>,
+        turn: MutexGuard<'a, ()>,
+        hands: &mut Hands,
+    ) -> bool {
+        let mut turn = Some(turn);
+        loop {
+            let Some(watch) = guard.as_mut() else { return false };
+            match self.keep_watch(watch, turn.is_some(), hands) {
+                Ok(Next::Call(slot)) => {
+                    self.active.fetch_add(1, SeqCst);
+                    let may_sleep =
+                        protocol::stop_looking(&self.channel.get().watch, &self.channel.get().posted);
+                    let is_calm = may_sleep && watch.is_calm();
+                    drop(guard);
+                    // Another thread stands by from now on.
+                    turn = None;
+                    if !is_calm {
+                        self.bell.nudge();
+                    }
+                    let result = self.work(slot, hands);
+                    self.active.fetch_sub(1, SeqCst);
+                    // Before the answer, so that what comes of it needs no doorbell.
+                    let free = match self.watch.try_lock() {
+                        Ok(free) => Some(free).filter(|watch| watch.is_some()),
+                        Err(_) => None,
+                    };
+                    if free.is_some() {
+                        protocol::start_looking(&self.channel.get().watch);
+                    }
+                    self.complete(slot, result);
+                    match free {
+                        Some(free) => guard = free,
+                        None => return true,
+                    }
+                }
+                Ok(Next::Nothing) => return true,
+                Ok(Next::End(outcome)) => {
+                    self.finish(guard, Ok(outcome));
+                    return false;
+                }
+                Err(e) => {
+                    self.finish(guard, Err(e));
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Watches the channel until there is a call that may wait, whose request is checked then, or until it is over.
     fn keep_watch(
         self: &Arc<Self>,
         watch: &mut Watch,
-        checked: &mut Checked,
-        bounce: &mut Bounce,
+        has_turn: bool,
+        hands: &mut Hands,
     ) -> io::Result<Next> {
         let channel = self.channel.get();
         let period = self.spin.ticks(LOOK_AROUND);
@@ -169,12 +252,12 @@ impl<D: Door> Server<D> {
         protocol::start_looking(&channel.watch);
         loop {
             if let Some(slot) = watch.take_posted(channel) {
-                if self.take(watch, slot, checked) {
-                    if !self.is_for_me(watch, checked) && self.has_follower() {
+                if self.take(watch, slot, &mut hands.checked) {
+                    if !self.is_for_me(watch, &hands.checked) && self.has_follower() {
                         return Ok(Next::Call(slot));
                     }
                     // If no thread can be had: better late than never.
-                    self.complete(slot, self.performer.perform(checked, bounce));
+                    self.complete(slot, self.performer.perform(&hands.checked, &mut hands.bounce));
                 }
                 if sys::ticks().wrapping_sub(watch.looked_around_at) < period {
                     continue;
@@ -185,8 +268,11 @@ impl<D: Door> Server<D> {
                     continue;
                 }
                 let may_sleep = protocol::stop_looking(&channel.watch, &channel.posted);
-                if may_sleep && watch.sleep(self.door.fd())? == Woken::Late {
-                    self.unannounced.fetch_add(watch::find_lost(channel), Ordering::Relaxed);
+                if may_sleep && !has_turn && watch.is_calm() {
+                    return Ok(Next::Nothing);
+                }
+                if may_sleep && watch.sleep(&self.bell, self.door.fd())? == Woken::Late {
+                    self.note_late();
                 }
                 protocol::start_looking(&channel.watch);
                 // Requests come first: somebody waits for these.
@@ -204,7 +290,7 @@ impl<D: Door> Server<D> {
     /// Looks after all but requests.
     fn look_around(&self, watch: &mut Watch) -> io::Result<Option<Outcome>> {
         // Fails if the isle is gone, as the status will say.
-        let insisted = watch.pass_signals(|signal| drop(self.door.signal(signal)));
+        let insisted = watch.pass_signals(&self.bell, |signal| drop(self.door.signal(signal)));
         if insisted.is_some() {
             return Ok(insisted);
         }
@@ -268,11 +354,12 @@ impl<D: Door> Server<D> {
     }
 
     /// Makes a call that may wait.
-    fn work(&self, slot: usize, checked: &Checked, me: i32, bounce: &mut Bounce) -> i64 {
+    fn work(&self, slot: usize, hands: &mut Hands) -> i64 {
+        let Hands { me, checked, bounce } = hands;
         let (Some(own), Some(request)) = (self.slots.get(slot), self.channel.get().requests.get(slot)) else {
             return -i64::from(libc::EINVAL);
         };
-        own.worker.begin(me);
+        own.worker.begin(*me);
         let result = loop {
             let result = self.performer.perform(checked, bounce);
             // Somebody else's signal, say to stop and go on (signal(7)): the application isn't meant.
@@ -280,7 +367,7 @@ impl<D: Door> Server<D> {
                 break result;
             }
         };
-        own.worker.end(me);
+        own.worker.end(*me);
         if request.cancel.load(SeqCst) != 0 {
             // Any system call: an interruption that was sent is taken here, not by the next call.
             sys::thread_id();
@@ -302,6 +389,16 @@ impl<D: Door> Server<D> {
         -i64::from(errno)
     }
 
+    /// It is over: says so to the threads that stand by, and to who waits for the outcome.
+    fn finish(&self, mut guard: MutexGuard<'_, Option<Watch>>, outcome: io::Result<Outcome>) {
+        let watch = guard.take();
+        drop(guard);
+        self.bell.nudge();
+        if let Some(watch) = watch {
+            watch.tell(outcome);
+        }
+    }
+
     /// Gives the answer and wakes who waits for it.
     fn complete(&self, slot: usize, result: i64) {
         let Some(request) = self.channel.get().requests.get(slot) else { return };
@@ -317,11 +414,9 @@ impl<D: Door> Server<D> {
     }
 }
 
-/// It is over: says so to the threads that wait for the watch, and to who waits for the outcome.
-fn finish(mut guard: MutexGuard<'_, Option<Watch>>, outcome: io::Result<Outcome>) {
-    let watch = guard.take();
-    drop(guard);
-    if let Some(watch) = watch {
-        watch.tell(outcome);
-    }
+/// What a thread that makes calls needs for one.
+struct Hands {
+    me: i32,
+    checked: Checked,
+    bounce: Bounce,
 }

@@ -2,20 +2,20 @@
 
 //! What the thread that watches the channel has to know: it is passed on with the watch.
 
+use crate::bell::Bell;
 use crate::serve::Outcome;
 use crate::signals::{Action, Policy};
 use crate::sys;
 use hermit_abi::channel::{Channel, REQUESTS, WORDS, state};
 use hermit_abi::protocol;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// Look at the channel so often even if no doorbell came.
-const ROUND: Duration = Duration::from_secs(2);
+pub const ROUND: Duration = Duration::from_secs(2);
 
 /// A call that has to be interrupted may not have begun yet: it is interrupted again so often.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -31,7 +31,6 @@ pub enum Woken {
 
 /// The watch over a channel. One thread has it at a time.
 pub struct Watch {
-    signals: OwnedFd,
     policy: Policy,
     /// Where the outcome goes.
     tell: Sender<io::Result<Outcome>>,
@@ -48,10 +47,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(signals: OwnedFd, tell: Sender<io::Result<Outcome>>) -> Self {
+    pub fn new(tell: Sender<io::Result<Outcome>>) -> Self {
         let (policy, cancelled) = (Policy::default(), Vec::new());
         let taken = [0; WORDS];
-        Self { signals, policy, tell, cancelled, taken, first: 0, was_woken: false, looked_around_at: 0 }
+        Self { policy, tell, cancelled, taken, first: 0, was_woken: false, looked_around_at: 0 }
     }
 
     pub fn tell(self, outcome: io::Result<Outcome>) {
@@ -94,17 +93,27 @@ impl Watch {
         self.cancelled.retain(|slot| interrupt(*slot));
     }
 
-    /// Sleeps until doorbell or signal.
-    pub fn sleep(&self, door: BorrowedFd<'_>) -> io::Result<Woken> {
+    /// How long to sleep, at most.
+    fn limit(&self) -> Duration {
         let round = if self.cancelled.is_empty() { ROUND } else { AGAIN };
-        let limit = self.policy.wait(round, Instant::now());
-        let rang = wait(door, &self.signals, limit)?;
+        self.policy.wait(round, Instant::now())
+    }
+
+    /// True if nothing has to be done but what somebody says.
+    pub fn is_calm(&self) -> bool {
+        !self.has_taken() && !self.was_woken && self.limit() >= ROUND
+    }
+
+    /// Sleeps until somebody wants something.
+    pub fn sleep(&self, bell: &Bell, door: BorrowedFd<'_>) -> io::Result<Woken> {
+        let limit = self.limit();
+        let rang = bell.wait(door, limit)?;
         Ok(if !rang && limit >= ROUND { Woken::Late } else { Woken::Up })
     }
 
     /// Passes on signals that have come; one of them may end it.
-    pub fn pass_signals(&mut self, pass: impl Fn(i32)) -> Option<Outcome> {
-        while let Some(signal) = sys::next_signal(self.signals.as_fd()) {
+    pub fn pass_signals(&mut self, bell: &Bell, pass: impl Fn(i32)) -> Option<Outcome> {
+        while let Some(signal) = sys::next_signal(bell.signals()) {
             if self.policy.on_signal(signal, Instant::now()) == Action::End {
                 return Some(Outcome::Insisted(signal));
             }
@@ -138,15 +147,4 @@ pub fn find_lost(channel: &Channel) -> u64 {
         }
     }
     lost
-}
-
-/// Waits for door and signals; false: for too long.
-fn wait(door: BorrowedFd<'_>, signals: &OwnedFd, limit: Duration) -> io::Result<bool> {
-    let mut fds = [PollFd::new(&door, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-    let limit = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
-    match poll(&mut fds, Some(&limit)) {
-        Ok(count) => Ok(count > 0),
-        Err(rustix::io::Errno::INTR) => Ok(true),
-        Err(e) => Err(e.into()),
-    }
 }

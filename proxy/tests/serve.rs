@@ -189,16 +189,18 @@ impl World {
             exe_path: "/app".into(),
             children: Children::default(),
         };
+        let (from, signals) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
         let server = Server::new(
             FakeDoor(isle.clone()),
             ChannelMap::new(&memfd).unwrap(),
             performer,
             Spin::new(spin, 2_000_000),
-        );
-        let (from, signals) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+            from,
+        )
+        .unwrap();
         let serving = server.clone();
         let served = thread::spawn(move || {
-            let outcome = serving.serve(&from).unwrap();
+            let outcome = serving.serve().unwrap();
             drop(exe);
             outcome
         });
@@ -337,6 +339,24 @@ fn who_looks_needs_no_doorbell_and_asks_nobody() {
     }
     let (rung, asked) = (world.isle.doorbells.load(SeqCst), world.isle.statuses.load(SeqCst));
     assert!(rung < rounds && asked < rounds, "{rung} doorbells, {asked} questions, {rounds} calls");
+    world.end();
+}
+
+#[test]
+fn who_has_made_a_call_looks_again_by_itself() {
+    let world = World::spinning(Spin::MAX, &[]);
+    world.isle.memory.write(0, b"/\0").unwrap();
+    let rounds = 3000;
+    for _ in 0..rounds {
+        // faccessat("/") may wait.
+        world.isle.post(9, 269, [libc::AT_FDCWD as u64, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0], &[(0, 2)]);
+        while !world.isle.is_done(9) {
+            std::hint::spin_loop();
+        }
+        assert_eq!(world.isle.wait(9), 0);
+    }
+    let rung = world.isle.doorbells.load(SeqCst);
+    assert!(rung < rounds / 2, "{rung} doorbells for {rounds} calls");
     world.end();
 }
 
