@@ -16,7 +16,8 @@
 //   omp_schedule_guided    and by schedule(guided, 1)
 //   omp_task               a task, created by every thread
 //
-// The names end in the number of threads that took part: omp_parallel_t2.
+// The names end in the number of threads that took part: omp_parallel_t2. With OMP_WAIT_POLICY=passive, where threads that
+// wait for each other sleep instead of spinning, omp_parallel_passive_t2.
 
 #include "bench.h"
 
@@ -24,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static const char synopsis[] =
@@ -194,8 +196,12 @@ int main(int argc, char **argv)
         perror("omp");
         return 1;
     }
+    const char *policy = getenv("OMP_WAIT_POLICY");
+    const char *suffix = policy && strcasecmp(policy, "passive") == 0 ? "_passive" : "";
     for (size_t i = 0; i < sizeof constructs / sizeof *constructs; i++) {
         const struct construct *construct = &constructs[i];
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", construct->name, suffix);
         for (int r = -1; r < repetitions; r++) {
             double plain = without(construct->delays), time = with(construct);
             /* The first one warms up. */
@@ -206,7 +212,7 @@ int main(int argc, char **argv)
             fprintf(stderr, "omp: the reduction gave %ld instead of %ld\n", reduced, uses * threads);
             return 1;
         }
-        result_of_threads(construct->name, threads, median(overheads, (size_t)repetitions), "ns");
+        result_of_threads(name, threads, median(overheads, (size_t)repetitions), "ns");
     }
     return 0;
 }

@@ -162,7 +162,11 @@ for run in $runs; do
 			measure "$system" "$run" "$cpus" stream -t 1
 			[ "$all" = 1 ] || measure "$system" "$run" "$cpus" stream -t "$all"
 		fi
-		! part omp || measure "$system" "$run" "$cpus" omp -t "$all"
+		if part omp; then
+			# While threads spin for each other, as they do by default, there is nothing for a kernel to do.
+			measure "$system" "$run" "$cpus" omp -t "$all"
+			OMP_WAIT_POLICY=passive measure "$system" "$run" "$cpus" omp -t "$all"
+		fi
 		if part hg; then
 			measure "$system" "$run" "$cpus" hg -s 10 -o $out/samples
 			cp $out/samples "/host/results/$method.$system.hg.samples"

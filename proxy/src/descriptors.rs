@@ -2,9 +2,10 @@
 
 //! Which of the proxy's descriptors belong to the application.
 
+use crate::sys;
 use rustix::fs::{FileType, fstat, fstatfs};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is known of a descriptor.
@@ -12,7 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub enum Kind {
     /// A file of a local file system: reading and writing don't wait for anybody.
     Local,
-    /// Another file that is a regular one to stat(2), maybe of the network or of /proc.
+    /// A file that is a regular one to stat(2), of /proc.
+    Proc,
+    /// Another one, maybe of the network.
     Regular,
     Other,
 }
@@ -30,6 +33,9 @@ const LOCAL: &[u64] = &[
     0x7371_7368, // squashfs
 ];
 
+/// The file system of /proc, likewise.
+const PROC: u64 = 0x9fa0;
+
 impl Kind {
     pub fn of(fd: impl AsFd) -> Self {
         match fstat(&fd) {
@@ -38,6 +44,7 @@ impl Kind {
         }
         match fstatfs(&fd) {
             Ok(fs) if LOCAL.contains(&(fs.f_type as u64)) => Self::Local,
+            Ok(fs) if fs.f_type as u64 == PROC => Self::Proc,
             _ => Self::Regular,
         }
     }
@@ -64,11 +71,15 @@ impl Descriptors {
         self.map().get(&fd).copied()
     }
 
-    /// The application has a new one.
-    pub fn add(&self, fd: BorrowedFd<'_>) {
-        use std::os::fd::AsRawFd;
+    /// The application has a new one. EACCES: it must not have it, since whoever writes to the proxy's own memory makes it do
+    /// whatever he likes.
+    pub fn add(&self, fd: BorrowedFd<'_>) -> Result<(), i32> {
         let kind = Kind::of(fd);
+        if kind == Kind::Proc && sys::is_own_memory(fd.as_raw_fd()) {
+            return Err(libc::EACCES);
+        }
         self.map().insert(fd.as_raw_fd(), kind);
+        Ok(())
     }
 
     /// To be called before it is closed: afterwards the number may be somebody else's. False if it wasn't
@@ -81,7 +92,6 @@ impl Descriptors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
 
     #[test]
     fn starts_with_the_standard_ones_and_follows_open_and_close() {
@@ -90,15 +100,25 @@ mod tests {
         let (pipe, _other_end) = rustix::pipe::pipe().unwrap();
         let fd = pipe.as_raw_fd();
         assert_eq!(set.kind(fd), None);
-        set.add(pipe.as_fd());
+        set.add(pipe.as_fd()).unwrap();
         assert_eq!(set.kind(fd), Some(Kind::Other));
         assert!(set.remove(fd) && !set.remove(fd));
         assert!(set.remove(0) && set.kind(0).is_none());
     }
 
     #[test]
+    fn its_own_memory_is_nobodys() {
+        let set = Descriptors::default();
+        for path in ["/proc/self/mem", "/proc/thread-self/mem", "/proc/self/task/../mem"] {
+            let memory = std::fs::File::open(path).unwrap();
+            assert_eq!(set.add(memory.as_fd()), Err(libc::EACCES), "{path}");
+            assert_eq!(set.kind(memory.as_raw_fd()), None);
+        }
+    }
+
+    #[test]
     fn proc_is_not_local() {
-        assert_eq!(Kind::of(std::fs::File::open("/proc/version").unwrap()), Kind::Regular);
+        assert_eq!(Kind::of(std::fs::File::open("/proc/version").unwrap()), Kind::Proc);
         assert_eq!(Kind::of(crate::program::tests::memfd(b"x")), Kind::Local);
     }
 }

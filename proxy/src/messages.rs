@@ -85,10 +85,7 @@ impl Performer {
         }
         // The application's from now on, or nobody's if the message is broken.
         let received = control.get_mut(..lens.1).unwrap_or_default();
-        let added = for_rights(received, |fd| {
-            sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
-            Ok(())
-        });
+        let added = for_rights(received, |fd| self.adopt(fd));
         if let Err(errno) = added {
             return error(errno);
         }

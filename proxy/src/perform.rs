@@ -219,13 +219,9 @@ impl Performer {
             result = result.saturating_add(show_foreign(list, &polled));
         }
         if checked.call.makes_fd {
-            let fd = i32::try_from(result).unwrap_or(-1);
-            if sys::is_own_memory(fd) {
-                // Whoever writes there makes the proxy do whatever he likes.
-                sys::close(fd);
-                return error(libc::EACCES);
+            if let Err(errno) = self.adopt(i32::try_from(result).unwrap_or(-1)) {
+                return error(errno);
             }
-            sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
         }
         let ends = match (checked.call.number, &owned[0], &owned[3]) {
             (offload::PIPE2, Owned::Out(ends), _) | (offload::SOCKETPAIR, _, Owned::Out(ends)) => Some(ends),
@@ -234,7 +230,9 @@ impl Performer {
         if let Some(ends) = ends {
             for end in ends.chunks_exact(4) {
                 let fd = end.first_chunk().map_or(-1, |bytes| i32::from_ne_bytes(*bytes));
-                sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd));
+                if let Err(errno) = self.adopt(fd) {
+                    return error(errno);
+                }
             }
         }
         for ((owned, argument), kind) in owned.iter().zip(&checked.arguments).zip(checked.call.args) {
@@ -257,6 +255,15 @@ impl Performer {
             }
         }
         result
+    }
+
+    /// A new descriptor becomes the application's; one that it must not have is closed.
+    pub fn adopt(&self, fd: i32) -> Result<(), i32> {
+        let added = sys::with_new_descriptor(fd, |fd| self.descriptors.add(fd)).unwrap_or(Ok(()));
+        if added.is_err() {
+            sys::close(fd);
+        }
+        added
     }
 
     fn own(&self, argument: &Argument) -> Result<Owned<'static>, i32> {

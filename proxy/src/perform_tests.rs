@@ -34,7 +34,7 @@ impl World {
     }
 
     fn owns(&self, file: impl AsFd) {
-        self.performer.descriptors.add(file.as_fd());
+        self.performer.descriptors.add(file.as_fd()).unwrap();
     }
 
     /// `buffers`: index of the argument and its segments.

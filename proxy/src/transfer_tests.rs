@@ -18,7 +18,7 @@ fn performer(owned: &[&File]) -> Performer {
     let file = memfd(&[]);
     file.set_len(MEMORY as u64).unwrap();
     let descriptors = Descriptors::default();
-    owned.iter().for_each(|file| descriptors.add(file.as_fd()));
+    owned.iter().for_each(|file| descriptors.add(file.as_fd()).unwrap());
     Performer {
         memory: Memory::new(&file, 0, MEMORY).unwrap(),
         descriptors,

@@ -179,7 +179,7 @@ impl World {
             memory: memory(),
         });
         let descriptors = Descriptors::default();
-        owned.iter().for_each(|fd| descriptors.add(*fd));
+        owned.iter().for_each(|fd| descriptors.add(*fd).unwrap());
         let exe = File::open("/proc/self/exe").unwrap();
         let performer = Performer {
             memory: memory(),

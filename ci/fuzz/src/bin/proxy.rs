@@ -299,7 +299,7 @@ fn proxy() -> Performer {
         socket.into(),
         peer.into(),
     ] {
-        descriptors.add(fd.as_fd());
+        descriptors.add(fd.as_fd()).unwrap();
         let _ = fd.into_raw_fd();
     }
     let memory = Memory::new(file(MEMORY), 0, MEMORY as usize).unwrap();
