@@ -91,7 +91,8 @@ impl Space {
         let end = area.end.min(page + self.ahead(page, area));
         let mut at = page;
         while at < end {
-            let free = self.tables.free_run(at, end);
+            // Of the first page it is known.
+            let free = if end - page == PAGE_SIZE { PAGE_SIZE } else { self.tables.free_run(at, end) };
             // A page that is there already is left out; memory that isn't there can be done without, but for the first.
             match self.give_small(at, free, area.prot) {
                 Err(_) if at == page => return Err(Fault::NoMemory),
