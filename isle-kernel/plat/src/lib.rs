@@ -5,6 +5,7 @@
 //! | module | what |
 //! |---|---|
 //! | `trampoline`, `entry`, `boot` | from SIPI to the kernel's main function on every CPU |
+//! | `machine` | the same in a virtual machine of its own |
 //! | [`cpu`], `features`, `gdt`, `idt`, `trap` | per-CPU state, control registers, descriptor tables, exceptions |
 //! | [`apic`] | local APIC: kicks, doorbells, end of interrupt |
 //! | [`user`] | ring 3: a context that runs until a system call, an exception or an interrupt |
@@ -46,6 +47,8 @@ mod idt;
 #[cfg(target_os = "none")]
 mod kmap;
 pub mod log;
+#[cfg(target_os = "none")]
+mod machine;
 pub mod paging;
 mod phys;
 pub mod random;
