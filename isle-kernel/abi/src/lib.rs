@@ -53,7 +53,7 @@ mod atomic {
 }
 
 /// Version of all layouts together. Module, isle kernel and proxy refuse to work with another one.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The page size of x86-64, which every layout is aligned to.
 pub const PAGE_SIZE: u64 = 4096;

@@ -66,9 +66,14 @@ pub struct Place {
     pub len: usize,
 }
 
+/// Words that the bytes of a packet take.
+const fn data_words(len: usize) -> u64 {
+    (len as u64).div_ceil(8)
+}
+
 /// Words that a packet takes.
 const fn words_of(len: usize) -> u64 {
-    1 + (len as u64 + 7) / 8
+    data_words(len).saturating_add(1)
 }
 
 impl Ring<'_> {
@@ -82,53 +87,58 @@ impl Ring<'_> {
 
     /// Offsets in bytes and lengths of the two parts of a packet, of which the second may be empty.
     pub fn spans(&self, place: Place) -> [(usize, usize); 2] {
-        let start = (place.start & self.len().wrapping_sub(1)) as usize * 8;
-        let first = place.len.min((self.len() as usize * 8).saturating_sub(start));
-        [(start, first), (0, place.len - first)]
+        let start = (place.start & self.len().wrapping_sub(1)) as usize;
+        let (start, end) = (start.saturating_mul(8), self.words.len().saturating_mul(8));
+        let first = place.len.min(end.saturating_sub(start));
+        [(start, first), (0, place.len.saturating_sub(first))]
+    }
+
+    /// The words from a position on: those up to the ring's end, then from its start.
+    fn parts(&self, position: u64) -> [&[AtomicU64]; 2] {
+        let start = (position & self.len().wrapping_sub(1)) as usize;
+        [self.words.get(start..).unwrap_or(&[]), self.words]
     }
 
     /// Copies a packet out. `to` has its length.
     pub fn read(&self, place: Place, to: &mut [u8]) {
-        let mut chunks = to.chunks_exact_mut(8);
-        let mut position = place.start;
-        let mut next = || {
-            let word = self.word(position).map_or(0, |w| w.load(Ordering::Relaxed));
-            position = position.wrapping_add(1);
-            word.to_le_bytes()
-        };
-        for chunk in &mut chunks {
-            chunk.copy_from_slice(&next());
-        }
-        let rest = chunks.into_remainder();
-        if !rest.is_empty() {
-            for (to, from) in rest.iter_mut().zip(next()) {
+        let mut rest = to;
+        for part in self.parts(place.start) {
+            let (now, later) = rest.split_at_mut(rest.len().min(part.len().saturating_mul(8)));
+            let mut words = part.iter();
+            let mut chunks = now.chunks_exact_mut(8);
+            for (chunk, word) in (&mut chunks).zip(&mut words) {
+                chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+            }
+            // The last bytes, if they don't fill a word.
+            let last = words.next().map_or(0, |word| word.load(Ordering::Relaxed)).to_le_bytes();
+            for (to, from) in chunks.into_remainder().iter_mut().zip(last) {
                 *to = from;
             }
+            rest = later;
         }
     }
 
     /// Copies a packet in. `from` has its length.
     pub fn write(&self, place: Place, from: &[u8]) {
-        let mut position = place.start;
-        let mut put = |bytes: [u8; 8]| {
-            if let Some(word) = self.word(position) {
+        let mut rest = from;
+        for part in self.parts(place.start) {
+            let (now, later) = rest.split_at(rest.len().min(part.len().saturating_mul(8)));
+            let mut words = part.iter();
+            let chunks = now.chunks_exact(8);
+            let last = chunks.remainder();
+            for (chunk, word) in chunks.zip(&mut words) {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(chunk);
                 word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
             }
-            position = position.wrapping_add(1);
-        };
-        let chunks = from.chunks_exact(8);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(chunk);
-            put(bytes);
-        }
-        if !rest.is_empty() {
-            let mut bytes = [0; 8];
-            for (to, from) in bytes.iter_mut().zip(rest) {
-                *to = *from;
+            if let (false, Some(word)) = (last.is_empty(), words.next()) {
+                let mut bytes = [0; 8];
+                for (to, from) in bytes.iter_mut().zip(last) {
+                    *to = *from;
+                }
+                word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
             }
-            put(bytes);
+            rest = later;
         }
     }
 }
@@ -143,7 +153,7 @@ impl Ring<'_> {
 
     /// Copies a packet in that is in another ring and has the same length.
     pub fn copy(&self, place: Place, from: Ring<'_>, from_place: Place) {
-        for offset in 0..words_of(place.len) - 1 {
+        for offset in 0..data_words(place.len) {
             let word = from.word(from_place.start.wrapping_add(offset)).map_or(0, |w| w.load(Ordering::Relaxed));
             if let Some(to) = self.word(place.start.wrapping_add(offset)) {
                 to.store(word, Ordering::Relaxed);
@@ -265,7 +275,7 @@ impl Consumer {
     /// Gives back the room of the packet that was next. Returns whom to ring.
     #[must_use]
     pub fn release(&mut self, ring: Ring<'_>, place: Place) -> Option<u32> {
-        self.tail = place.start.wrapping_add(words_of(place.len) - 1);
+        self.tail = place.start.wrapping_add(data_words(place.len));
         ring.consumer.position.store(self.tail, Ordering::SeqCst);
         let left = ring.producer.position.load(Ordering::Relaxed).wrapping_sub(self.tail);
         if left > ring.len() / 2 {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
 use super::ring::*;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
