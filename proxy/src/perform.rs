@@ -218,10 +218,10 @@ impl Performer {
         if let Owned::InOut(list) = &mut owned[0] {
             result = result.saturating_add(show_foreign(list, &polled));
         }
-        if checked.call.makes_fd {
-            if let Err(errno) = self.adopt(i32::try_from(result).unwrap_or(-1)) {
-                return error(errno);
-            }
+        if checked.call.makes_fd
+            && let Err(errno) = self.adopt(i32::try_from(result).unwrap_or(-1))
+        {
+            return error(errno);
         }
         let ends = match (checked.call.number, &owned[0], &owned[3]) {
             (offload::PIPE2, Owned::Out(ends), _) | (offload::SOCKETPAIR, _, Owned::Out(ends)) => Some(ends),

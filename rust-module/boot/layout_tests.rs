@@ -18,6 +18,7 @@ fn parts(l: &Layout, cpus: u32) -> Vec<(u64, u64)> {
         (l.apps, of(l.slots.into(), size_of::<App>())),
         (l.channels, of(l.slots.into(), size_of::<Channel>())),
         (l.clock, size_of::<Clock>() as u64),
+        (l.net, size_of::<Net>() as u64),
         (l.pool.start, l.pool.len),
     ]
 }
