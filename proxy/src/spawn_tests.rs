@@ -62,7 +62,7 @@ struct World {
 
 impl World {
     fn owns(&self, file: impl AsFd) -> i32 {
-        self.own.add(file.as_fd());
+        self.own.add(file.as_fd()).unwrap();
         file.as_fd().as_raw_fd()
     }
 

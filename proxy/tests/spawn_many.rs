@@ -36,7 +36,7 @@ fn a_hundred_at_once_leave_nothing() {
     let children = Children::default();
     let before = open_descriptors();
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    own.add(reader.as_fd());
+    own.add(reader.as_fd()).unwrap();
     let stdin = reader.as_raw_fd();
     // All are there at the same time: they wait for the pipe's end.
     let pids: Vec<i32> = thread::scope(|scope| {
