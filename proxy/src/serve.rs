@@ -156,14 +156,16 @@ impl<D: Door> Server<D> {
         loop {
             let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             let rang = self.stand_by();
-            self.idle.fetch_sub(1, SeqCst);
             let mut guard = self.lock();
+            // Only now: who has the watch until then may rely on this thread.
+            self.idle.fetch_sub(1, SeqCst);
             // It stays nudged if it is over: so all the others learn of it.
             let Some(watch) = guard.as_mut() else { return };
             self.bell.calm();
             match rang {
                 Ok(true) => {}
-                Ok(false) => self.note_late(),
+                Ok(false) if self.is_asleep() => self.note_late(),
+                Ok(false) => {}
                 Err(e) => return self.finish(guard, Err(e)),
             }
             watch.was_woken = true;
@@ -178,10 +180,15 @@ impl<D: Door> Server<D> {
     fn stand_by(&self) -> io::Result<bool> {
         loop {
             let rang = self.bell.wait(self.door.fd(), watch::ROUND)?;
-            if rang || self.channel.get().watch.load(SeqCst) != hermit_abi::channel::watch::LOOKING {
+            if rang || self.is_asleep() {
                 return Ok(rang);
             }
         }
+    }
+
+    /// Nobody looks: requests come with a doorbell.
+    fn is_asleep(&self) -> bool {
+        self.channel.get().watch.load(SeqCst) != hermit_abi::channel::watch::LOOKING
     }
 
     fn note_late(&self) {
@@ -274,6 +281,8 @@ impl<D: Door> Server<D> {
                 if may_sleep && watch.sleep(&self.bell, self.door.fd())? == Woken::Late {
                     self.note_late();
                 }
+                // A nudge that was on its way when this thread took the watch is meant for it as well.
+                self.bell.calm();
                 protocol::start_looking(&channel.watch);
                 // Requests come first: somebody waits for these.
                 watch.was_woken = true;

@@ -235,15 +235,13 @@ fn sessions_and_process_groups() {
         block.header.pgroup = pgroup;
         let stat = world.output(block);
         let numbers = stat.rsplit(") ").next().unwrap().split(' ').skip(2).take(2);
-        let pid: i32 = stat.split(' ').next().unwrap().parse().unwrap();
-        let [group, session] = numbers.map(|n| n.parse::<i32>().unwrap()).collect::<Vec<_>>()[..] else {
+        let pid: u32 = stat.split(' ').next().unwrap().parse().unwrap();
+        let [group, session] = numbers.map(|n| n.parse::<u32>().unwrap()).collect::<Vec<_>>()[..] else {
             panic!()
         };
         (pid, group, session)
     };
-    let raw = |id: Option<rustix::process::Pid>| id.unwrap().as_raw_nonzero().get();
-    let own_group = raw(rustix::process::getpgid(None).ok());
-    let own_session = raw(rustix::process::getsid(None).ok());
+    let (own_group, own_session) = sys::group_and_session();
     let (_, group, session) = ids(0, 0);
     assert_eq!((group, session), (own_group, own_session));
     let (pid, group, session) = ids(flag::SET_PGROUP, 0);
@@ -253,7 +251,7 @@ fn sessions_and_process_groups() {
     let mut leader = Block::new("/bin/sleep", &["sleep", "100"]);
     leader.header.flags = flag::SET_PGROUP;
     let leader = world.spawn(&leader).unwrap();
-    assert_eq!(ids(flag::SET_PGROUP, leader).1, leader);
+    assert_eq!(ids(flag::SET_PGROUP, leader).1, leader.unsigned_abs());
     world.children.signal(leader, libc::SIGKILL).unwrap();
     assert_eq!(world.children.wait(leader), Ok(9));
     let mut late = Block::shell("");

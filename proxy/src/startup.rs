@@ -3,9 +3,7 @@
 //! How the application begins: `offload::StartBlock`, arguments, environment, the program's path.
 
 use hermit_abi::offload::{LIMITS, StartBlock};
-use rustix::process::{
-    Resource, getegid, geteuid, getgid, getgroups, getpgrp, getppid, getrlimit, getsid, getuid, setrlimit,
-};
+use rustix::process::{Resource, getegid, geteuid, getgid, getgroups, getppid, getrlimit, getuid, setrlimit};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -63,19 +61,19 @@ impl Identity {
         files.current = files.maximum;
         // Where it fails, the application gets EMFILE earlier.
         let _ = setrlimit(Resource::Nofile, files);
-        let number = |pid: rustix::process::Pid| pid.as_raw_nonzero().get().unsigned_abs();
         let (suid, sgid) = crate::sys::saved_ids();
+        let (pgid, sid) = crate::sys::group_and_session();
         Self {
             pid: std::process::id(),
-            ppid: getppid().map_or(0, number),
+            ppid: getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs()),
             uid: getuid().as_raw(),
             euid: geteuid().as_raw(),
             gid: getgid().as_raw(),
             egid: getegid().as_raw(),
             suid,
             sgid,
-            pgid: number(getpgrp()),
-            sid: getsid(None).map_or(0, number),
+            pgid,
+            sid,
             umask: rustix::process::umask(rustix::fs::Mode::empty()).bits(),
             limits,
             groups: getgroups().unwrap_or_default().into_iter().map(rustix::process::Gid::as_raw).collect(),

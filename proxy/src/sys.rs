@@ -299,6 +299,14 @@ pub fn saved_ids() -> (u32, u32) {
     (user, group)
 }
 
+/// Process group and session (getpgrp(2), getsid(2)); 0 is one whose leader is in another PID namespace (pid_namespaces(7)),
+/// which `rustix` takes for impossible.
+pub fn group_and_session() -> (u32, u32) {
+    // SAFETY: Neither takes a pointer, and neither fails for the process itself.
+    let ids = unsafe { [libc::getpgrp(), libc::getsid(0)] };
+    ids.map(i32::unsigned_abs).into()
+}
+
 fn signal_set(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: `sigemptyset` initialises the set, `sigaddset` changes it or refuses a bad number.

@@ -7,7 +7,11 @@
 use crate::abi::boot::{BootInfo, Range, BOOT_STACK_SIZE};
 use crate::abi::{app::App, channel::Channel, clock::Clock, control::Control, cpu::Cpu, log::LogRing, net::Net};
 use crate::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use core::cmp::Reverse;
 use core::mem::size_of;
+
+/// A page that is mapped by the third level of page tables.
+const GIGABYTE: u64 = 1 << 30;
 
 /// Most application slots: applications side by side.
 const MAX_SLOTS: u32 = 64;
@@ -39,11 +43,17 @@ impl Layout {
     /// Plans an isle with these memory ranges (ascending, 2 MiB aligned). `None`: no range is large enough.
     pub fn plan(ranges: &[Range], image_len: u64, cpus: u32) -> Option<Self> {
         let total = ranges.iter().try_fold(0u64, |sum, r| sum.checked_add(r.len))?;
-        let home = ranges.iter().max_by_key(|r| r.len)?;
-        let slots = cpus.min(MAX_SLOTS);
-        let mut cut = Cut { at: home.start };
-        let image = Range { start: cut.take(image_len), len: image_len };
         let tables_len = table_pages(ranges, image_len) * PAGE_SIZE;
+        let pool_len = MIN_POOL.max(total / 64).max((total / 16).min(SOCKET_POOL));
+        let from = |start| Self::from(start, image_len, tables_len, cpus, pool_len);
+        Some(from(place(ranges, from(0).kernel_part.len)?))
+    }
+
+    /// Everything, one behind the other.
+    fn from(start: u64, image_len: u64, tables_len: u64, cpus: u32, pool_len: u64) -> Self {
+        let slots = cpus.min(MAX_SLOTS);
+        let mut cut = Cut { at: start };
+        let image = Range { start: cut.take(image_len), len: image_len };
         let tables = Range { start: cut.take(tables_len), len: tables_len };
         let mut this = Self {
             kernel_part: Range::default(),
@@ -61,21 +71,20 @@ impl Layout {
             pool: Range::default(),
             slots,
         };
-        let pool_len = MIN_POOL.max(total / 64).max((total / 16).min(SOCKET_POOL));
         this.pool.start = cut.take(pool_len);
         let end = cut.at.next_multiple_of(LARGE_PAGE_SIZE);
         this.pool.len = end - this.pool.start;
-        this.kernel_part = Range { start: home.start, len: end - home.start };
-        // Applications should have the larger part.
-        (this.kernel_part.len <= home.len / 2).then_some(this)
+        this.kernel_part = Range { start, len: end - start };
+        this
     }
 
     /// All of `ranges` but the kernel part.
     pub fn app_memory<'a>(&self, ranges: &'a [Range]) -> impl Iterator<Item = Range> + 'a {
         let part = self.kernel_part;
         ranges.iter().map(move |&r| {
-            if r.start == part.start {
-                Range { start: r.start + part.len, len: r.len - part.len }
+            let has_part = r.start <= part.start && part.start - r.start < r.len;
+            if has_part {
+                without(r, part)
             } else {
                 r
             }
@@ -86,6 +95,30 @@ impl Layout {
     pub fn stack_top(&self, cpu: u32) -> u64 {
         self.stacks + (u64::from(cpu) + 1) * BOOT_STACK_SIZE
     }
+}
+
+/// What is left of a range that something at its beginning or at its end is taken from.
+fn without(range: Range, part: Range) -> Range {
+    let start = if range.start == part.start { range.start + part.len } else { range.start };
+    Range { start, len: range.len - part.len }
+}
+
+/// How many pages of 1 GiB can be made of a range.
+fn gigabytes(range: Range) -> u64 {
+    ((range.start + range.len) / GIGABYTE).saturating_sub(range.start.div_ceil(GIGABYTE))
+}
+
+/// Where the kernel part begins: at the beginning or at the end of a range, where it costs applications the fewest pages of
+/// 1 GiB, and of those places in the largest range.
+fn place(ranges: &[Range], len: u64) -> Option<u64> {
+    let costs = |(range, start): &(Range, u64)| {
+        let left = without(*range, Range { start: *start, len });
+        (gigabytes(*range) - gigabytes(left), Reverse(range.len), *start)
+    };
+    // Applications should have the larger part.
+    let large_enough = ranges.iter().filter(|range| len <= range.len / 2);
+    let places = large_enough.flat_map(|&range| [(range, range.start), (range, range.start + range.len - len)]);
+    places.min_by_key(costs).map(|(_, start)| start)
 }
 
 /// Enough page tables to map the image by 4 KiB and all ranges by 2 MiB pages.

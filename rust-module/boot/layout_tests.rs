@@ -38,6 +38,25 @@ fn large_machines_fit() {
     assert!(layout.kernel_part.len < (4 << 40) / 32);
 }
 
+#[test]
+fn pages_of_one_gigabyte_are_left() {
+    let gib = |at: u64, blocks: u64| Range { start: at << 30, len: blocks * BLOCK };
+    let kernel_at = |ranges: &[Range]| {
+        let layout = Layout::plan(ranges, 1 << 20, 4).unwrap();
+        let left: u64 = layout.app_memory(ranges).map(gigabytes).sum();
+        (layout.kernel_part.start >> 30, left)
+    };
+    // At the end, where there is less than 1 GiB.
+    assert_eq!(kernel_at(&[gib(5, 8 * 2 + 7)]), (7, 2));
+    // At the beginning.
+    assert_eq!(kernel_at(&[Range { start: (5 << 30) - BLOCK, len: 17 * BLOCK }]), (4, 2));
+    // In a smaller range that has none.
+    assert_eq!(kernel_at(&[gib(5, 7), gib(6, 15)]), (7, 1));
+    assert_eq!(kernel_at(&[gib(5, 7), gib(6, 16)]), (5, 2));
+    // There is no other place.
+    assert_eq!(kernel_at(&[gib(5, 16)]), (5, 1));
+}
+
 proptest! {
     #[test]
     fn parts_are_apart_and_aligned(
@@ -58,7 +77,9 @@ proptest! {
         prop_assert_eq!(layout.stack_top(cpus - 1), layout.stacks + u64::from(cpus) * BOOT_STACK_SIZE);
         let left: u64 = layout.app_memory(&ranges).map(|r| r.len).sum();
         prop_assert_eq!(left + layout.kernel_part.len, ranges.len() as u64 * BLOCK);
+        let part = layout.kernel_part;
         for range in layout.app_memory(&ranges) {
+            prop_assert!(range.start + range.len <= part.start || part.start + part.len <= range.start);
             prop_assert!(range.start % LARGE_PAGE_SIZE == 0 && range.len % LARGE_PAGE_SIZE == 0);
         }
     }

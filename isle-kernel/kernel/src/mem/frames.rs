@@ -3,8 +3,8 @@
 //! Free and used frames of application memory, by pool offset.
 //!
 //! Memory comes in blocks of 2 MiB, each free, wholly used, or cut into small frames. Partly used blocks are
-//! used up first, so that whole ones stay for large pages. All operations take constant time, but for the search
-//! for a free GiB, which looks at each once.
+//! used up first, so that whole ones stay for large pages, and those of GiBs that are partly used already, so that whole
+//! GiBs stay. Operations look at no block but their own; the search for a free GiB looks at each GiB once.
 //!
 //! Applications get zeros. A frame is dirty once it has been taken, until somebody zeroes it: idle CPUs do that with
 //! free blocks ([`clean`]), and who takes a frame that is still dirty does it itself ([`Taken::zero`]).
@@ -13,6 +13,7 @@
 //! is on its way, until that is done; because one had not come back when its application ended, until the application's slot
 //! is used again: then the old proxy's mapping is gone. It stays used meanwhile, and a bit says that it is free but for that.
 
+use super::groups::{self, Groups, Links, List};
 use super::pins::{Chain, Pins};
 use super::shares::{Given, Shares};
 use crate::errno::Errno;
@@ -23,7 +24,6 @@ use hermit_plat::app_memory::{self, Outside};
 use hermit_plat::paging::{Size, Wanted};
 use spin::{Mutex, Once};
 
-const NONE: u32 = u32::MAX;
 const SMALL_PER_BLOCK: u16 = 512;
 
 /// Frames that an idle CPU zeroes before it looks whether it has something better to do: 16 KiB.
@@ -98,7 +98,7 @@ fn zero_runs(offset: u64, bits: &[u64]) -> Result<(), Outside> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Block {
+pub struct Block {
     /// Which of its frames are used.
     bits: Bits,
     /// Which are not known to be zero: all that are used are among them, once they are [`Taken::zero`]ed.
@@ -108,38 +108,23 @@ struct Block {
     used: u16,
     /// An idle CPU has it.
     is_cleaned: bool,
-    previous: u32,
-    next: u32,
+    pub links: Links,
 }
 
-/// Blocks that a page of 1 GiB can be made of: as many as it takes, at a multiple of 1 GiB in physical memory.
-#[derive(Clone, Copy, Debug)]
-struct Gigabyte {
-    first: u32,
-    /// How many of them are free.
-    free: u32,
-}
-
-const BLOCKS_PER_GIGABYTE: u32 = (Size::Huge.bytes() / LARGE_PAGE_SIZE) as u32;
-
-/// A list of blocks, linked by their indices.
-#[derive(Clone, Copy, Debug)]
-struct List {
-    first: u32,
+impl Block {
+    pub fn is_clean(&self) -> bool {
+        self.dirty == NO_BITS
+    }
 }
 
 /// All frames.
 #[derive(Debug)]
 pub struct Frames {
     blocks: Vec<Block>,
-    /// Free blocks that are zero, and those that aren't.
-    clean: List,
-    dirty: List,
+    free: Groups,
     partial: List,
     used: u64,
-    /// Ascending.
-    gigabytes: Vec<Gigabyte>,
-    /// Free blocks that are being zeroed and in no list.
+    /// Free blocks that are being zeroed.
     cleaning: usize,
     /// Bytes that are held back.
     held: u64,
@@ -203,40 +188,25 @@ pub fn clean(go_on: impl Fn() -> bool) -> bool {
 impl Frames {
     /// `len` bytes, all free. Pages of 1 GiB can be made of what begins at some offsets, given in ascending order.
     pub fn new(len: u64, gigabytes: impl Iterator<Item = u64>) -> Self {
-        let count = u32::try_from(len / LARGE_PAGE_SIZE).unwrap_or(NONE - 1);
-        let block = Block {
-            bits: NO_BITS,
-            dirty: ALL_BITS,
-            held: NO_BITS,
+        let count = u32::try_from(len / LARGE_PAGE_SIZE).unwrap_or(u32::MAX - 1);
+        let block =
+            Block { bits: NO_BITS, dirty: ALL_BITS, held: NO_BITS, used: 0, is_cleaned: false, links: Links::NONE };
+        let mut blocks = alloc::vec![block; count as usize];
+        Self {
+            free: Groups::new(&mut blocks, gigabytes.map(|offset| (offset / LARGE_PAGE_SIZE) as u32)),
+            blocks,
+            partial: List::EMPTY,
             used: 0,
-            is_cleaned: false,
-            previous: NONE,
-            next: NONE,
-        };
-        let mut this = Self {
-            blocks: alloc::vec![block; count as usize],
-            clean: List { first: NONE },
-            dirty: List { first: NONE },
-            partial: List { first: NONE },
-            used: 0,
-            gigabytes: gigabytes
-                .map(|offset| Gigabyte { first: (offset / LARGE_PAGE_SIZE) as u32, free: BLOCKS_PER_GIGABYTE })
-                .collect(),
             cleaning: 0,
             held: 0,
             pins: Pins::new(count as usize),
             shares: Shares::new(count as usize),
-        };
-        // The lowest comes first.
-        for index in (0..count).rev() {
-            this.dirty.push(&mut this.blocks, index);
         }
-        this
     }
 
     /// Takes a free block out that has to be zeroed: which one, and where.
     fn take_dirty(&mut self) -> Option<(u32, Bits)> {
-        let index = self.dirty.pop(&mut self.blocks)?;
+        let index = self.free.pop_dirty(&mut self.blocks)?;
         self.cleaning += 1;
         let block = &mut self.blocks[index as usize];
         block.is_cleaned = true;
@@ -249,39 +219,14 @@ impl Frames {
         let block = &mut self.blocks[index as usize];
         block.is_cleaned = false;
         block.dirty = dirty;
-        let (blocks, list) = self.list_of(index);
-        list.push(blocks, index);
-    }
-
-    /// All blocks, and the list that a free one belongs to.
-    fn list_of(&mut self, index: u32) -> (&mut [Block], &mut List) {
-        let is_clean = self.blocks[index as usize].dirty == NO_BITS;
-        (&mut self.blocks, if is_clean { &mut self.clean } else { &mut self.dirty })
-    }
-
-    /// Takes any free block.
-    fn pop_free(&mut self) -> Option<u32> {
-        let index = self.clean.pop(&mut self.blocks).or_else(|| self.dirty.pop(&mut self.blocks))?;
-        self.count_free(index, -1);
-        Some(index)
+        self.free.give_back(&mut self.blocks, index);
     }
 
     /// Takes a block, if it is free.
     fn take_block(&mut self, index: u32) -> Option<u32> {
         self.blocks.get(index as usize).filter(|block| block.used == 0 && !block.is_cleaned)?;
-        let (blocks, list) = self.list_of(index);
-        list.remove(blocks, index);
-        self.count_free(index, -1);
+        self.free.take(&mut self.blocks, index);
         Some(index)
-    }
-
-    /// Counts a block that isn't free any more, or is again.
-    fn count_free(&mut self, index: u32, by: i32) {
-        let after = self.gigabytes.partition_point(|g| g.first <= index);
-        let around = after.checked_sub(1).and_then(|at| self.gigabytes.get_mut(at));
-        if let Some(gigabyte) = around.filter(|g| index - g.first < BLOCKS_PER_GIGABYTE) {
-            gigabyte.free = gigabyte.free.saturating_add_signed(by);
-        }
     }
 
     /// The block that is wanted, if any is.
@@ -289,11 +234,7 @@ impl Frames {
         match wanted {
             Wanted::Anywhere => None,
             Wanted::At(offset) => u32::try_from(offset / LARGE_PAGE_SIZE).ok(),
-            Wanted::Within(offset) => {
-                // From the top: what isn't wanted anywhere comes from below at first.
-                let free = self.gigabytes.iter().rev().find(|g| g.free == BLOCKS_PER_GIGABYTE)?;
-                Some(free.first + (offset / LARGE_PAGE_SIZE) as u32)
-            }
+            Wanted::Within(offset) => Some(self.free.whole().next()? + (offset / LARGE_PAGE_SIZE) as u32),
         }
     }
 
@@ -409,7 +350,7 @@ impl Frames {
             // It can be had soon.
             return None;
         }
-        let index = wanted.and_then(|index| self.take_block(index)).or_else(|| self.pop_free())?;
+        let index = wanted.and_then(|index| self.take_block(index)).or_else(|| self.free.pop(&mut self.blocks))?;
         let block = self.blocks.get_mut(index as usize)?;
         block.bits = ALL_BITS;
         block.used = SMALL_PER_BLOCK;
@@ -424,11 +365,14 @@ impl Frames {
     }
 
     fn take_small(&mut self, most: u64) -> Option<Taken> {
-        if self.partial.first == NONE {
-            let index = self.pop_free()?;
-            self.partial.push(&mut self.blocks, index);
-        }
-        let index = self.partial.first;
+        let index = match self.partial.first() {
+            Some(index) => index,
+            None => {
+                let index = self.free.pop(&mut self.blocks)?;
+                self.partial.push(&mut self.blocks, index);
+                index
+            }
+        };
         let block = self.blocks.get_mut(index as usize)?;
         let (word, bits) = block.bits.iter_mut().enumerate().find(|(_, b)| **b != u64::MAX)?;
         let bit = bits.trailing_ones();
@@ -451,9 +395,9 @@ impl Frames {
     pub fn share(&mut self, offset: u64, size: Size) -> bool {
         match size {
             Size::Huge => {
-                let parts = || (0..u64::from(BLOCKS_PER_GIGABYTE)).map(|at| offset + at * LARGE_PAGE_SIZE);
+                let parts = || (0..u64::from(groups::BLOCKS)).map(|at| offset + at * LARGE_PAGE_SIZE);
                 let shared = parts().take_while(|at| self.shares.add(*at, Size::Large)).count();
-                let all = shared == BLOCKS_PER_GIGABYTE as usize;
+                let all = shared == groups::BLOCKS as usize;
                 if !all {
                     for at in parts().take(shared) {
                         self.shares.remove(at, Size::Large);
@@ -468,8 +412,9 @@ impl Frames {
     /// True if a frame, or a part of it, has more than one owner.
     pub fn is_shared(&self, offset: u64, size: Size) -> bool {
         match size {
-            Size::Huge => (0..u64::from(BLOCKS_PER_GIGABYTE))
-                .any(|at| self.shares.has(offset + at * LARGE_PAGE_SIZE, Size::Large)),
+            Size::Huge => {
+                (0..u64::from(groups::BLOCKS)).any(|at| self.shares.has(offset + at * LARGE_PAGE_SIZE, Size::Large))
+            }
             size => self.shares.has(offset, size),
         }
     }
@@ -505,7 +450,7 @@ impl Frames {
     /// If it isn't in use: somebody else might get the same memory twice.
     pub fn give(&mut self, offset: u64, size: Size) {
         if size == Size::Huge {
-            for at in 0..u64::from(BLOCKS_PER_GIGABYTE) {
+            for at in 0..u64::from(groups::BLOCKS) {
                 self.give(offset + at * LARGE_PAGE_SIZE, Size::Large);
             }
             return;
@@ -553,42 +498,11 @@ impl Frames {
             if was != SMALL_PER_BLOCK {
                 self.partial.remove(&mut self.blocks, index);
             }
-            self.dirty.push(&mut self.blocks, index);
-            self.count_free(index, 1);
+            self.free.free(&mut self.blocks, index);
         } else if was == SMALL_PER_BLOCK {
             self.partial.push(&mut self.blocks, index);
         }
         self.used -= size.bytes();
-    }
-}
-
-impl List {
-    fn push(&mut self, blocks: &mut [Block], index: u32) {
-        blocks[index as usize].previous = NONE;
-        blocks[index as usize].next = self.first;
-        if let Some(first) = blocks.get_mut(self.first as usize) {
-            first.previous = index;
-        }
-        self.first = index;
-    }
-
-    fn remove(&mut self, blocks: &mut [Block], index: u32) {
-        let Block { previous, next, .. } = blocks[index as usize];
-        match blocks.get_mut(previous as usize) {
-            Some(block) => block.next = next,
-            None => self.first = next,
-        }
-        if let Some(block) = blocks.get_mut(next as usize) {
-            block.previous = previous;
-        }
-    }
-
-    fn pop(&mut self, blocks: &mut [Block]) -> Option<u32> {
-        let index = self.first;
-        (index != NONE).then(|| {
-            self.remove(blocks, index);
-            index
-        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `frames.rs` | which pieces of application memory are free |
+//! | `groups.rs` | free blocks, so used that pages of 1 GiB can be made of what is left |
 //! | `shares.rs` | which of them have several owners |
 //! | `pins.rs` | which of them Linux may be writing to |
 //! | `object.rs` | memory that several areas show: files, and what processes share |
@@ -24,6 +25,7 @@ pub mod areas;
 mod fault;
 mod fork;
 pub mod frames;
+mod groups;
 pub mod object;
 mod pins;
 pub mod scratch;
