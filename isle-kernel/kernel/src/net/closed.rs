@@ -62,7 +62,11 @@ impl Closed {
         }
         let ends = (found.source, tcp.src_port(), found.destination, tcp.dst_port());
         self.0.retain(|(other, _)| *other != ends);
-        if is_closed && self.0.len() < MAX && self.0.try_reserve(1).is_ok() {
+        if is_closed && self.0.len() >= MAX {
+            // It may be over.
+            self.0.remove(0);
+        }
+        if is_closed && self.0.try_reserve(1).is_ok() {
             self.0.push((ends, tcp.ack_number().0));
         }
     }

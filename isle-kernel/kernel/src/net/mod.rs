@@ -63,6 +63,11 @@ fn work(stack: &mut Stack) {
         WATCHED_UNTIL.store(next, Ordering::SeqCst);
         apic::kick(watcher);
     }
+    if watcher == NOBODY && stack.device.nic.may_interrupt() && !stack.device.nic.sleep(0) {
+        // Whoever looks next sees it.
+        DEADLINE.store(0, Ordering::SeqCst);
+        apic::kick(0);
+    }
 }
 
 /// True if there is something to do. Looks at no more than two words of memory.

@@ -67,6 +67,8 @@ struct Inner {
     /// connect(2) is under way, since then.
     is_connecting: bool,
     began: u64,
+    /// Nobody has been told yet that it was successful: the next connect(2) is (Linux: SS_CONNECTING).
+    is_untold: bool,
     /// It was connected once.
     was_connected: bool,
     /// The other side's reset was told.
@@ -112,6 +114,7 @@ impl Socket {
             error: None,
             is_connecting: false,
             began: 0,
+            is_untold: false,
             was_connected: matches!(stage, Stage::Stream(_)),
             was_reset: false,
             is_read_shut: false,
@@ -237,8 +240,8 @@ impl Socket {
                 match (inner.is_connecting, is_first) {
                     (true, true) if self.is_non_blocking() => Err(Errno::EALREADY),
                     (true, _) => Ok(None),
-                    (false, true) => Err(Errno::EISCONN),
-                    (false, false) => Ok(Some(())),
+                    (false, _) if core::mem::take(&mut inner.is_untold) => Ok(Some(())),
+                    (false, _) => Err(Errno::EISCONN),
                 }
             }
             Stage::New => {
@@ -255,6 +258,7 @@ impl Socket {
                 apply(stack.stream(handle), &inner.options);
                 inner.stage = Stage::Stream(handle);
                 inner.is_connecting = true;
+                inner.is_untold = true;
                 inner.began = time::monotonic_ns();
                 super::work(&mut stack);
                 Ok(None)

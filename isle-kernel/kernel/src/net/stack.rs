@@ -22,8 +22,10 @@ use smoltcp::wire::{
     Ipv4Packet, Ipv6Address, Ipv6Packet, TcpPacket,
 };
 
-/// Most frames that are taken in before what has come of them is sent.
+/// Most frames that are taken in before what has come of them is sent, and how often at most that is done at once: others may
+/// wait for the lock.
 const BURST: usize = 64;
+const ROUNDS: usize = 4;
 /// Look again for room to send after so long.
 const FULL_NS: u64 = 100_000;
 /// How long a connection without an owner may wait for the other side's end (Linux: net.ipv4.tcp_fin_timeout).
@@ -337,7 +339,7 @@ impl Stack {
     /// Deals with all that has come in, and sends what is to be sent. Returns when to do so again, in ns.
     pub fn poll(&mut self) -> Option<u64> {
         self.interface.poll_maintenance(now());
-        for _ in 0..BURST {
+        for _ in 0..ROUNDS {
             self.ingress();
             self.egress();
             self.settle();

@@ -640,7 +640,7 @@ pub fn idle() -> ! {
             continue;
         }
         let watch = crate::net::begin_watch(cpu.index);
-        let bed = watch.filter(|at| *at != NEVER).map(|at| Bed::take(cpu, at, 0, Alarm::Network));
+        let bed = watch.filter(|at| *at != NEVER).map(|at| Bed::take(cpu, at, u64::MAX, Alarm::Network));
         cpu.arm();
         cpu.halted.store(true, Ordering::SeqCst);
         if watch.is_some() {
