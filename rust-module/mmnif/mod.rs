@@ -172,7 +172,7 @@ impl Mmnif {
             self.registration.set_carrier(true);
         }
         net::without_bottom_halves(|| queue.schedule());
-        Ok(Link { mmnif: self.clone(), port, queue, _doorbell: doorbell })
+        Ok(Link { _doorbell: doorbell, mmnif: self.clone(), port, queue })
     }
 }
 
@@ -191,10 +191,11 @@ impl RingListener for Poller {
 
 /// An isle is on the network, until this is dropped. Nothing touches its memory or its CPUs afterwards.
 pub struct Link {
+    // First: rings at the queue of a device, which is there while the next field is.
+    _doorbell: Doorbell,
     mmnif: Arc<Mmnif>,
     port: Arc<Port>,
     queue: Queue,
-    _doorbell: Doorbell,
 }
 
 impl Drop for Link {
