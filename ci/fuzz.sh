@@ -15,7 +15,7 @@ for option in level=4 inline-8bit-counters pc-table trace-compares; do
 	coverage+=" -C llvm-args=-sanitizer-coverage-$option"
 done
 (cd ci/fuzz && RUSTFLAGS=$coverage "${CARGO:-cargo}" build --quiet --locked --release --features fuzzers --target x86_64-unknown-linux-gnu) || exit 1
-names="kernel module proxy"
+names="kernel module net proxy"
 for name in $names; do
 	cp ci/fuzz/target/x86_64-unknown-linux-gnu/release/$name $out/
 	mkdir -p $out/$name.corpus
@@ -24,7 +24,7 @@ for name in $names; do
 	eval "pid_$name=$!"
 done
 echo "KTAP version 1"
-echo "1..3"
+echo "1..4"
 number=0 failed=0
 for name in $names; do
 	number=$((number + 1)) pid=pid_$name

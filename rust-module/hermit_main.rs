@@ -9,6 +9,7 @@
 #![allow(unreachable_pub)]
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 #[path = "../isle-kernel/abi/src/lib.rs"]
 #[allow(dead_code)]
@@ -19,6 +20,7 @@ mod door;
 mod isle;
 mod kapi;
 mod log;
+mod mmnif;
 mod partition;
 mod sysfs;
 
@@ -37,6 +39,7 @@ struct Hermit {
     _doors: KVec<door::Device>,
     _notifiers: isle::Notifiers,
     _isles: isle::StopAll,
+    _mmnif: Arc<mmnif::Mmnif>,
     _guard: partition::cpus::OnlineGuard,
     _bells: KBox<kapi::irq::Domain>,
 }
@@ -46,7 +49,8 @@ impl kernel::Module for Hermit {
         let trampoline = boot::start::Trampoline::new()?;
         let bells = kapi::irq::Domain::new()?;
         let guard = partition::cpus::OnlineGuard::new()?;
-        let isles = isle::Isles::new(&trampoline, bells.handle())?;
+        let mmnif = mmnif::Mmnif::new(kapi::memory::nodes_with_memory())?;
+        let isles = isle::Isles::new(&trampoline, bells.handle(), &mmnif)?;
         let notifiers = isle::Notifiers::new(&isles)?;
         let doors = door::register(&isles, module)?;
         let sysfs = sysfs::Tree::new(&isles)?;
@@ -56,6 +60,7 @@ impl kernel::Module for Hermit {
             _doors: doors,
             _notifiers: notifiers,
             _isles: isle::StopAll(isles),
+            _mmnif: mmnif,
             _guard: guard,
             _bells: bells,
         })

@@ -22,6 +22,7 @@ use crate::kapi::shm::Mapping;
 use crate::kapi::wait::WaitQueue;
 use crate::kapi::{file, memory, notifier, time};
 use crate::log::Log;
+use crate::mmnif::{self, Mmnif};
 use crate::partition::cpus::{self, LentCpus};
 use crate::partition::memory::LentMemory;
 use crate::partition::size;
@@ -45,6 +46,7 @@ struct Config {
 /// A running isle. Fields are given back in this order.
 pub struct Running {
     doorbell: Option<Doorbell>,
+    link: Option<mmnif::Link>,
     _clock: Keeper,
     pub shared: Arc<Shared>,
     /// Application memory is mapped so that processes map it write-back too.
@@ -98,6 +100,7 @@ pub struct Isle {
     pub node: u32,
     trampoline: Arc<Trampoline>,
     bells: DomainHandle,
+    mmnif: Arc<Mmnif>,
     #[pin]
     config: Mutex<Config>,
     #[pin]
@@ -121,7 +124,7 @@ impl RingListener for Waiters {
 }
 
 impl Isle {
-    fn new(node: u32, trampoline: Arc<Trampoline>, bells: DomainHandle) -> Result<Arc<Self>> {
+    fn new(node: u32, trampoline: Arc<Trampoline>, bells: DomainHandle, mmnif: Arc<Mmnif>) -> Result<Arc<Self>> {
         let (_, present) = memory::node_span(node);
         let memory = match memory::parameter() {
             Some(text) => size::parse(text).ok_or_else(|| {
@@ -145,6 +148,7 @@ impl Isle {
                 node,
                 trampoline,
                 bells,
+                mmnif,
                 config <- new_mutex!(Config { path: None, memory }, "hermit:config"),
                 lifecycle <- new_mutex!((), "hermit:lifecycle"),
                 view <- new_mutex!(view, "hermit:view"),
@@ -258,16 +262,28 @@ impl Isle {
             time::sleep_us(1_000);
             return Err(e);
         }
-        let mut running =
-            Running { doorbell: None, _clock: clock, shared: shared.clone(), _app_memory: app_memory, cpus, memory };
-        match self.make_doorbell(shared) {
-            Ok(doorbell) => running.doorbell = Some(doorbell),
-            Err(e) => {
-                halt(&running);
-                return Err(e);
-            }
+        let mut running = Running {
+            doorbell: None,
+            link: None,
+            _clock: clock,
+            shared: shared.clone(),
+            _app_memory: app_memory,
+            cpus,
+            memory,
+        };
+        if let Err(e) = self.connect(&mut running) {
+            halt(&mut running);
+            return Err(e);
         }
         Ok((running, taken))
+    }
+
+    /// Lets an isle that has started be heard.
+    fn connect(&self, running: &mut Running) -> Result {
+        let shared = &running.shared;
+        running.doorbell = Some(self.make_doorbell(shared.clone())?);
+        running.link = Some(self.mmnif.link(self.node, shared, running.cpus.apic_ids(), self.bells)?);
+        Ok(())
     }
 
     fn make_doorbell(&self, shared: Arc<Shared>) -> Result<Doorbell> {
@@ -285,7 +301,7 @@ impl Isle {
 
     /// Stops the isle if `condition` holds. The caller has the lifecycle lock.
     fn stop_locked(&self, condition: impl FnOnce(&View) -> bool) -> Result {
-        let running = {
+        let mut running = {
             let mut view = self.view.lock();
             if view.running().is_none() || !condition(&view) {
                 pr_debug!("isle{}: does not run\n", self.node);
@@ -298,7 +314,7 @@ impl Isle {
             view.mappings.iter().flatten().for_each(|mapping| mapping.unmap_all());
             running
         };
-        halt(&running);
+        halt(&mut running);
         self.keep_log(&running.shared);
         drop(running);
         let mut view = self.view.lock();
@@ -459,7 +475,9 @@ impl Running {
 }
 
 /// Brings all CPUs of an isle to a stop: asks them, and waits for an answer, before they are forced.
-fn halt(running: &Running) {
+fn halt(running: &mut Running) {
+    // Nobody sends it packets any more, or interrupts its CPUs for them.
+    running.link = None;
     let shared = &running.shared;
     if let Ok(control) = shared.control() {
         // Doorbells would go to nobody.
@@ -486,10 +504,10 @@ static LINUX_GOES: AtomicBool = AtomicBool::new(false);
 pub struct Isles(Arc<KVec<Arc<Isle>>>);
 
 impl Isles {
-    pub fn new(trampoline: &Arc<Trampoline>, bells: DomainHandle) -> Result<Self> {
+    pub fn new(trampoline: &Arc<Trampoline>, bells: DomainHandle, mmnif: &Arc<Mmnif>) -> Result<Self> {
         let mut isles = KVec::new();
         for node in memory::nodes_with_memory() {
-            isles.push(Isle::new(node, trampoline.clone(), bells)?, GFP_KERNEL)?;
+            isles.push(Isle::new(node, trampoline.clone(), bells, mmnif.clone())?, GFP_KERNEL)?;
         }
         Ok(Self(Arc::new(isles, GFP_KERNEL)?))
     }

@@ -5,7 +5,7 @@
 //! See `abi/boot.rs` for the order in the kernel part.
 
 use crate::abi::boot::{BootInfo, Range, BOOT_STACK_SIZE};
-use crate::abi::{app::App, channel::Channel, clock::Clock, control::Control, cpu::Cpu, log::LogRing};
+use crate::abi::{app::App, channel::Channel, clock::Clock, control::Control, cpu::Cpu, log::LogRing, net::Net};
 use crate::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use core::cmp::Reverse;
 use core::mem::size_of;
@@ -16,8 +16,9 @@ const GIGABYTE: u64 = 1 << 30;
 /// Most application slots: applications side by side.
 const MAX_SLOTS: u32 = 64;
 
-/// The isle kernel's own memory is at least this and 1/64 of it all.
+/// The isle kernel's own memory is at least this and 1/64 of it all. For the buffers of its sockets it is 1/16, up to a limit.
 const MIN_POOL: u64 = 32 << 20;
+const SOCKET_POOL: u64 = 256 << 20;
 
 /// Physical addresses of everything in the kernel part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Layout {
     pub apps: u64,
     pub channels: u64,
     pub clock: u64,
+    pub net: u64,
     pub pool: Range,
     pub slots: u32,
 }
@@ -42,7 +44,8 @@ impl Layout {
     pub fn plan(ranges: &[Range], image_len: u64, cpus: u32) -> Option<Self> {
         let total = ranges.iter().try_fold(0u64, |sum, r| sum.checked_add(r.len))?;
         let tables_len = table_pages(ranges, image_len) * PAGE_SIZE;
-        let from = |start| Self::from(start, image_len, tables_len, cpus, MIN_POOL.max(total / 64));
+        let pool_len = MIN_POOL.max(total / 64).max((total / 16).min(SOCKET_POOL));
+        let from = |start| Self::from(start, image_len, tables_len, cpus, pool_len);
         Some(from(place(ranges, from(0).kernel_part.len)?))
     }
 
@@ -64,6 +67,7 @@ impl Layout {
             apps: cut.take_of::<App>(slots),
             channels: cut.take_of::<Channel>(slots),
             clock: cut.take_of::<Clock>(1),
+            net: cut.take_of::<Net>(1),
             pool: Range::default(),
             slots,
         };

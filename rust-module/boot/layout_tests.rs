@@ -18,6 +18,7 @@ fn parts(l: &Layout, cpus: u32) -> Vec<(u64, u64)> {
         (l.apps, of(l.slots.into(), size_of::<App>())),
         (l.channels, of(l.slots.into(), size_of::<Channel>())),
         (l.clock, size_of::<Clock>() as u64),
+        (l.net, size_of::<Net>() as u64),
         (l.pool.start, l.pool.len),
     ]
 }
@@ -48,7 +49,7 @@ fn pages_of_one_gigabyte_are_left() {
     // At the end, where there is less than 1 GiB.
     assert_eq!(kernel_at(&[gib(5, 8 * 2 + 7)]), (7, 2));
     // At the beginning.
-    assert_eq!(kernel_at(&[Range { start: (5 << 30) - BLOCK, len: 17 * BLOCK }]), (4, 2));
+    assert_eq!(kernel_at(&[Range { start: (5 << 30) - 2 * BLOCK, len: 18 * BLOCK }]), (4, 2));
     // In a smaller range that has none.
     assert_eq!(kernel_at(&[gib(5, 7), gib(6, 15)]), (7, 1));
     assert_eq!(kernel_at(&[gib(5, 7), gib(6, 16)]), (5, 2));

@@ -10,9 +10,11 @@ use crate::abi::boot::{BootInfo, Range, DIRECT_MAP, DIRECT_MAP_SIZE, MAGIC, MAX_
 use crate::abi::clock::{Clock, Sample, Steering};
 use crate::abi::control::{Control, NO_DOORBELL};
 use crate::abi::cpu::Cpu;
+use crate::abi::net::Net;
 use crate::kapi::apic::ApicId;
 use crate::kapi::shm::Mapping;
 use crate::kapi::time;
+use crate::mmnif;
 use crate::partition::{cpus::LentCpus, memory::LentMemory};
 use core::sync::atomic::Ordering;
 use kernel::prelude::*;
@@ -66,6 +68,7 @@ pub fn load(node: u32, image: &Image, memory: &LentMemory, cpus: &LentCpus) -> R
     let clock = Steering::start(&now, time::tsc_khz());
     mapping.get::<Clock>(layout.clock)?.publish(&clock);
     mapping.get::<Control>(layout.control)?.doorbell.store(NO_DOORBELL, Ordering::Relaxed);
+    mapping.get::<Net>(layout.net)?.doorbell.store(NO_DOORBELL, Ordering::Relaxed);
     let table = mapping.slice::<Cpu>(layout.cpus, count)?;
     for (entry, (&number, apic_id)) in table.iter().zip(cpus.numbers().iter().zip(cpus.apic_ids())) {
         entry.apic_id.store(ApicId::raw(apic_id), Ordering::Relaxed);
@@ -109,6 +112,8 @@ fn write_boot_info(
         apps: layout.apps,
         channels: layout.channels,
         clock: layout.clock,
+        net: layout.net,
+        addresses: mmnif::addresses(node)?,
         tsc_at_boot: now.tsc,
         app_memory,
     };

@@ -9,6 +9,7 @@ use crate::abi::clock::Clock;
 use crate::abi::control::{self, Control};
 use crate::abi::cpu::Cpu;
 use crate::abi::log::LogRing;
+use crate::abi::net::Net;
 use crate::kapi::irq::Bell;
 use crate::kapi::shm::Mapping;
 use core::sync::atomic::Ordering;
@@ -32,6 +33,7 @@ impl Shared {
         this.memory.slice::<App>(this.layout.apps, this.slots())?;
         this.memory.slice::<Channel>(this.layout.channels, this.slots())?;
         this.memory.get::<Clock>(this.layout.clock)?;
+        this.memory.get::<Net>(this.layout.net)?;
         Ok(this)
     }
 
@@ -57,6 +59,10 @@ impl Shared {
 
     pub fn clock(&self) -> Result<&Clock> {
         self.memory.get(self.layout.clock)
+    }
+
+    pub fn net(&self) -> Result<&Net> {
+        self.memory.get(self.layout.net)
     }
 
     /// Physical address of a slot's channel.

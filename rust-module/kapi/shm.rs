@@ -33,6 +33,8 @@ unsafe impl Shared for abi::app::App {}
 unsafe impl Shared for abi::channel::Channel {}
 // SAFETY: As above.
 unsafe impl Shared for abi::clock::Clock {}
+// SAFETY: As above.
+unsafe impl Shared for abi::net::Net {}
 
 /// A physical range mapped write-back. While it lives, the range is also known as write-back memory to
 /// whoever maps it into a process.

@@ -19,6 +19,8 @@
 //!
 //! The lower half is empty. All page tables that the loader made are in the kernel part.
 
+use super::net::Addresses;
+
 /// Start of the direct map: physical address `p` of the isle is at `DIRECT_MAP + p`.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
@@ -87,11 +89,15 @@ pub struct BootInfo {
     pub channels: u64,
     /// [`super::clock::Clock`]: one page, the only one in the kernel part that programs see (read-only).
     pub clock: u64,
+    /// [`super::net::Net`].
+    pub net: u64,
+    /// What the isle is called on the network.
+    pub addresses: Addresses,
     /// Time stamp counter when the isle was loaded: the log's times count from it.
     pub tsc_at_boot: u64,
     /// Application memory, 2 MiB aligned, ascending, not overlapping.
     pub app_memory: [Range; MAX_RANGES],
 }
 
-const _: () = assert!(core::mem::size_of::<BootInfo>() == 8 + 6 * 4 + 14 * 8 + MAX_RANGES * 16);
+const _: () = assert!(core::mem::size_of::<BootInfo>() == 8 + 6 * 4 + 15 * 8 + 48 + MAX_RANGES * 16);
 const _: () = assert!(core::mem::offset_of!(BootInfo, page_table) == 32);

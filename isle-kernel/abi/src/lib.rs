@@ -18,6 +18,8 @@
 //! | `channel.rs` | isle kernel, proxy | forwarded system calls of one application |
 //! | `protocol.rs` | isle kernel, proxy | the steps of a forwarded call in which memory order matters |
 //! | `offload.rs` | isle kernel, proxy | which calls may be forwarded and what their arguments are |
+//! | `ring.rs` | module, isle kernel | rings of packets: the steps in which memory order matters |
+//! | `net.rs` | module, isle kernel | the network of an isle: its two rings |
 //! | `spawn.rs` | isle kernel, proxy | commands that the application runs on Linux |
 //! | `door.rs` | module, proxy | the ioctls of `/dev/hermit/isleX` |
 //!
@@ -36,17 +38,22 @@ pub mod cpu;
 pub mod door;
 pub mod image;
 pub mod log;
+pub mod net;
 pub mod offload;
 pub mod protocol;
+pub mod ring;
 pub mod spawn;
 
-/// What `protocol.rs` is made of; its model has others.
+#[cfg(test)]
+mod ring_tests;
+
+/// What `protocol.rs` and `ring.rs` are made of; their model has others.
 mod atomic {
     pub use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 }
 
 /// Version of all layouts together. Module, isle kernel and proxy refuse to work with another one.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The page size of x86-64, which every layout is aligned to.
 pub const PAGE_SIZE: u64 = 4096;

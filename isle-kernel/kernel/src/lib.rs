@@ -13,6 +13,7 @@
 //! | [`mem`], `mapped` | application memory; files that are mapped into it |
 //! | [`syscall`] | the system calls |
 //! | [`link`](mod@link), [`offload`] | system calls that the proxy makes |
+//! | [`net`] | the network: sockets over smoltcp |
 //! | [`fd`], [`kept`], `texts`, [`random`] | what an application has besides memory |
 
 #![cfg_attr(not(test), no_std)]
@@ -32,6 +33,7 @@ pub mod load;
 mod logger;
 mod mapped;
 pub mod mem;
+pub mod net;
 pub mod offload;
 pub mod process;
 pub mod random;

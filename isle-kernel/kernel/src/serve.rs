@@ -30,6 +30,7 @@ pub fn main(index: usize) -> ! {
         crate::logger::init();
         frames::init(hermit_plat::app_memory::get().len());
         sched::init();
+        crate::net::init(shared);
         SLOTS.call_once(|| shared.apps.iter().map(|_| Mutex::new(None)).collect());
         READY.store(true, Ordering::Release);
     }

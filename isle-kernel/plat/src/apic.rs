@@ -32,8 +32,17 @@ pub fn ring_doorbell() {
     let Some(shared) = crate::shared::try_get() else {
         return;
     };
-    let id = shared.control.doorbell.load(Ordering::Acquire);
-    let vector = shared.control.doorbell_vector.load(Ordering::Relaxed);
+    ring(shared.control.doorbell.load(Ordering::Acquire), shared.control.doorbell_vector.load(Ordering::Relaxed));
+}
+
+/// Rings Linux's doorbell for packets, if there is one.
+pub fn ring_net_doorbell() {
+    if let Some(net) = crate::shared::try_get().map(|s| s.net) {
+        ring(net.doorbell.load(Ordering::Acquire), net.doorbell_vector.load(Ordering::Relaxed));
+    }
+}
+
+fn ring(id: u32, vector: u32) {
     // Vectors below 32 are exceptions; such a doorbell would be a bug on the other side.
     if id != NO_DOORBELL && (32..256).contains(&vector) {
         send(id, ICR_FIXED | vector);

@@ -95,3 +95,8 @@ pub fn left() -> usize {
         _ => 0,
     }
 }
+
+/// Bytes in all, likewise.
+pub fn size() -> usize {
+    HEAP.0.free.load(Ordering::Relaxed) + HEAP.0.used.load(Ordering::Relaxed)
+}

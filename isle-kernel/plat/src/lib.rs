@@ -67,7 +67,7 @@ pub use features::model as cpu_model;
 pub use hermit_abi as abi;
 
 #[cfg(target_os = "none")]
-pub use heap::left as heap_left;
+pub use heap::{left as heap_left, size as heap_size};
 
 /// Kernel memory as tests on the host have it.
 #[cfg(not(target_os = "none"))]
@@ -98,10 +98,15 @@ pub mod scarcity {
     pub fn heap_left() -> usize {
         LEFT.get()
     }
+
+    /// Bytes of it in all.
+    pub fn heap_size() -> usize {
+        usize::MAX
+    }
 }
 
 #[cfg(not(target_os = "none"))]
-pub use scarcity::heap_left;
+pub use scarcity::{heap_left, heap_size};
 
 /// Names the function that every CPU runs when the platform is set up: `fn(cpu: usize) -> !`.
 #[macro_export]

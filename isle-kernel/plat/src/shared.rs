@@ -9,6 +9,7 @@ use hermit_abi::clock::Clock;
 use hermit_abi::control::Control;
 use hermit_abi::cpu::Cpu;
 use hermit_abi::log::LogRing;
+use hermit_abi::net::Net;
 use spin::Once;
 
 /// All shared structures.
@@ -21,6 +22,7 @@ pub struct Shared {
     pub apps: &'static [App],
     pub channels: &'static [Channel],
     pub clock: &'static Clock,
+    pub net: &'static Net,
 }
 
 static SHARED: Once<Shared> = Once::new();
@@ -63,6 +65,7 @@ pub fn for_test() -> Shared {
         apps: core::slice::from_ref(zeroed()),
         channels: core::slice::from_ref(zeroed()),
         clock: zeroed(),
+        net: zeroed(),
     }
 }
 
@@ -94,6 +97,7 @@ pub unsafe fn init(boot: *const BootInfo) -> Result<&'static Shared, &'static st
             apps: from_raw_parts(to_virt::<App>(boot.apps), slots),
             channels: from_raw_parts(to_virt::<Channel>(boot.channels), slots),
             clock: &*to_virt::<Clock>(boot.clock),
+            net: &*to_virt::<Net>(boot.net),
         }
     }))
 }

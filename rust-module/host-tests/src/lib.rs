@@ -6,6 +6,8 @@
 
 use hermit_abi as abi;
 
+#[path = "../../mmnif/addresses.rs"]
+mod addresses;
 #[path = "../../partition/cpulist.rs"]
 mod cpulist;
 #[path = "../../boot/elf.rs"]

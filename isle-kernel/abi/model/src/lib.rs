@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Tries the interleavings of `abi/src/protocol.rs`: no request, cancellation or answer is missed by who goes to sleep
+//! Tries the interleavings of `abi/src/protocol.rs` and `abi/src/ring.rs`: no request, cancellation, answer, packet or room is missed by who goes to sleep
 //! for it (loom calls that a deadlock), and what was written before is seen. The same with orders that are too
 //! weak has to be found out.
 
@@ -34,6 +34,10 @@ macro_rules! world {
             mod protocol;
             #[path = "scenes.rs"]
             pub mod scenes;
+            #[path = "../../src/ring.rs"]
+            mod ring;
+            #[path = "ring_scenes.rs"]
+            pub mod ring_scenes;
         }
     };
 }
@@ -83,4 +87,32 @@ fn a_word_that_may_come_after_the_look_is_found_out() {
 #[should_panic(expected = "the answer isn't there yet")]
 fn an_answer_that_comes_after_its_announcement_is_found_out() {
     play(unordered::scenes::one_call);
+}
+
+#[test]
+fn no_packet_and_no_room_is_missed() {
+    play(right::ring_scenes::three_packets);
+}
+
+#[test]
+fn frames_that_fit_need_no_room() {
+    play(right::ring_scenes::two_packets);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_ring_where_a_look_may_come_before_the_own_word_is_found_out() {
+    play(hasty_looks::ring_scenes::two_packets);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_ring_where_a_word_may_come_after_the_look_is_found_out() {
+    play(late_writes::ring_scenes::two_packets);
+}
+
+#[test]
+#[should_panic(expected = "the packet isn't there yet")]
+fn a_packet_that_comes_after_its_announcement_is_found_out() {
+    play(unordered::ring_scenes::two_packets);
 }

@@ -19,6 +19,8 @@ pub enum Kind {
     Program,
     Heap,
     Stack,
+    /// Of another thread than the first (MAP_STACK).
+    ThreadStack,
     Mapping,
     /// The contents of a file.
     File,
@@ -83,6 +85,13 @@ impl Area {
     pub fn covers(&self, address: u64, size: Size) -> bool {
         let start = size.down(address);
         self.start <= start && self.end - start >= size.bytes()
+    }
+
+    /// True if memory of its own around an address should be a large page. Where a thread's stack begins, it isn't: each thread
+    /// needs a few KiB there, and few need more (Linux has no large pages for MAP_STACK at all, since 6.7).
+    pub fn wants_large(&self, address: u64) -> bool {
+        let begins = self.kind == Kind::ThreadStack && self.end - Size::Large.down(address) < 2 * Size::Large.bytes();
+        self.covers(address, Size::Large) && !begins
     }
 
     /// The part of it from `start` to `end`, which lies in it.

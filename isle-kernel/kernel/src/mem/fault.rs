@@ -25,7 +25,7 @@ impl Space {
         let wanted = {
             let mut this = space.lock();
             let area = this.areas.find(address).ok_or(Fault::NotMapped)?;
-            let fits = area.backing.is_none() && area.covers(address, Size::Large);
+            let fits = area.backing.is_none() && area.wants_large(address);
             let untouched = fits && this.tables.next_page(large, large + LARGE_PAGE_SIZE).is_none();
             if !untouched || !access.is_allowed(area.prot) {
                 return this.fault_within(address, access, &area);
@@ -42,7 +42,7 @@ impl Space {
         let zeroed = taken.zero();
         let mut this = space.lock();
         // All may be different by now.
-        let area = this.areas.find(address).filter(|area| area.backing.is_none() && area.covers(address, Size::Large));
+        let area = this.areas.find(address).filter(|area| area.backing.is_none() && area.wants_large(address));
         let mapped = match area {
             Some(area) if zeroed.is_ok() && access.is_allowed(area.prot) => {
                 this.tables.map(large, taken.offset, Size::Large, area.prot).is_ok()
@@ -80,7 +80,7 @@ impl Space {
         if let Some(backing) = &area.backing {
             return self.show(address, access, area, backing);
         }
-        if area.covers(address, Size::Large) {
+        if area.wants_large(address) {
             match self.give_large(Size::Large.down(address), area) {
                 // Small pages are there already, or no whole block is left.
                 Err(MapError::Busy | MapError::NoMemory) => {}

@@ -44,6 +44,19 @@ fn memory_comes_on_touch_and_goes_at_the_end() {
 }
 
 #[test]
+fn stacks_of_threads_begin_with_small_pages() {
+    let _world = world();
+    let mut s = Space::new().unwrap();
+    s.map(Area { kind: Kind::ThreadStack, ..area(8 * MIB, 16 * MIB) }).unwrap();
+    s.write(16 * MIB - 1, b"x").unwrap();
+    assert_eq!(s.resident().0, 4096);
+    s.write(14 * MIB, b"x").unwrap();
+    assert_eq!(s.resident().0, 2 * 4096);
+    s.write(14 * MIB - 1, b"x").unwrap();
+    assert_eq!(s.resident().0, 2 * 4096 + 2 * MIB, "who goes deeper gets large ones");
+}
+
+#[test]
 fn memory_comes_ahead_of_who_walks_through_it() {
     let _world = world();
     let mut s = Space::new().unwrap();

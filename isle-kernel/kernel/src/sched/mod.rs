@@ -58,6 +58,8 @@ struct Queue {
 enum Alarm {
     Task(Arc<Task>),
     Timer(Arc<Timer>),
+    /// The CPU itself, that it may look after the network.
+    Network,
 }
 
 /// A place among the sleepers of a CPU.
@@ -286,7 +288,7 @@ impl Cpu {
                     wake(&task);
                 }
                 Some((_, Alarm::Timer(timer))) => timer.expire(),
-                None => {}
+                Some((_, Alarm::Network)) | None => {}
             }
         }
     }
@@ -457,6 +459,7 @@ pub fn interrupted(me: &Arc<Task>) {
     let cpu = this();
     cpu.note_timer();
     crate::serve::look_at_orders();
+    crate::net::poll();
     cpu.wake_sleepers();
     cpu.wake_answered();
     let end = cpu.slice_end.load(Ordering::Relaxed);
@@ -597,20 +600,33 @@ pub fn wait_for_linux(me: &Arc<Task>, answer: &Answer, by: By) -> Woken {
     woken
 }
 
+/// This CPU is about to run a thread: if nobody watches the network, another one that halts does so from now on.
+fn hand_over_watch(me: &Cpu) {
+    if !crate::net::is_unwatched() {
+        return;
+    }
+    if let Some(other) = cpus().iter().find(|c| c.index != me.index && c.halted.load(Ordering::SeqCst)) {
+        apic::kick(other.index);
+    }
+}
+
 /// What a CPU does while no thread wants it: for ever.
 pub fn idle() -> ! {
     let cpu = this();
     loop {
         crate::serve::look_at_orders();
+        crate::net::poll();
         cpu.wake_sleepers();
         cpu.wake_answered();
         if let Some(next) = cpu.pop().or_else(|| steal(cpu)) {
+            hand_over_watch(cpu);
             let to = next.flow.clone();
             cpu.begin(Some(next));
             flow::switch(&cpu.idle, &to);
             continue;
         }
-        let wanted = || cpu.ready.load(Ordering::SeqCst) > 0 || cpu.has_answer() || crate::serve::has_orders();
+        let is_called = || cpu.ready.load(Ordering::SeqCst) > 0 || cpu.has_answer() || crate::serve::has_orders();
+        let wanted = || is_called() || crate::net::has_work();
         let end = time::tsc().saturating_add(time::from_ns(SPIN_NS));
         while time::tsc() < end && !wanted() {
             core::hint::spin_loop();
@@ -623,10 +639,23 @@ pub fn idle() -> ! {
         if frames::clean(|| !wanted()) {
             continue;
         }
+        let watch = crate::net::begin_watch(cpu.index);
+        let bed = watch.filter(|at| *at != NEVER).map(|at| Bed::take(cpu, at, u64::MAX, Alarm::Network));
         cpu.arm();
         cpu.halted.store(true, Ordering::SeqCst);
-        hermit_plat::cpu::idle_unless(wanted);
+        if watch.is_some() {
+            hermit_plat::cpu::idle_unless(wanted);
+        } else {
+            // Others look after the network, unless there is nobody left.
+            hermit_plat::cpu::idle_unless(|| is_called() || crate::net::is_unwatched());
+        }
         cpu.halted.store(false, Ordering::SeqCst);
         cpu.note_timer();
+        if let Some(bed) = bed {
+            bed.leave();
+        }
+        if watch.is_some() {
+            crate::net::end_watch(cpu.index);
+        }
     }
 }

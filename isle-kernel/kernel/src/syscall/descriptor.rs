@@ -2,7 +2,7 @@
 
 //! Descriptors: what they stand for, closing and copying them, positions, directories' contents.
 
-use super::{nr, Outcome};
+use super::{inet, nr, Outcome};
 use crate::errno::{Errno, Fail};
 use crate::fd::Kind;
 use crate::kept::{Kept, Name};
@@ -93,15 +93,16 @@ pub fn fcntl(t: &mut Thread, a: [u64; 6]) -> Outcome {
         Kind::Remote(_) | Kind::Epoll(..) if offload::find(nr::__NR_fcntl, command.into()).is_some() => {
             t.forward(nr::__NR_fcntl, [fd, command.into(), arg, 0, 0, 0])
         }
-        Kind::Kept(Kept::Signals { flags, .. }) if command == nr::F_GETFL => {
-            Ok(O_LARGEFILE | u64::from(nr::O_RDWR) | flags.load(Ordering::Relaxed) as u64)
-        }
-        Kind::Kept(Kept::Signals { flags, .. }) if command == nr::F_SETFL => {
-            flags.store((arg as u32 & nr::O_NONBLOCK) as usize, Ordering::Relaxed);
+        Kind::Kept(kept) if command == nr::F_GETFL => Ok(match kept.flags() {
+            Some(flags) => O_LARGEFILE | u64::from(nr::O_RDWR) | flags.load(Ordering::Relaxed) as u64,
+            None => O_LARGEFILE,
+        }),
+        Kind::Kept(kept) if command == nr::F_SETFL => {
+            if let Some(flags) = kept.flags() {
+                flags.store((arg as u32 & nr::O_NONBLOCK) as usize, Ordering::Relaxed);
+            }
             Ok(0)
         }
-        Kind::Kept(_) if command == nr::F_GETFL => Ok(O_LARGEFILE),
-        Kind::Kept(_) if command == nr::F_SETFL => Ok(0),
         _ => Err(Errno::EINVAL.into()),
     }
 }
@@ -114,11 +115,14 @@ pub fn ioctl(t: &mut Thread, a: [u64; 6]) -> Outcome {
             t.files().set_close_on_exec(a[0], request == FIOCLEX)?;
             Ok(0)
         }
-        (FIONBIO, Kind::Kept(Kept::Signals { flags, .. })) => {
+        (FIONBIO, Kind::Kept(kept)) if kept.flags().is_some() => {
             let on = t.memory().read_u32(a[2])? != 0;
-            flags.store(if on { nr::O_NONBLOCK as usize } else { 0 }, Ordering::Relaxed);
+            if let Some(flags) = kept.flags() {
+                flags.store(if on { nr::O_NONBLOCK as usize } else { 0 }, Ordering::Relaxed);
+            }
             Ok(0)
         }
+        (_, Kind::Kept(Kept::Socket(socket))) => inet::ioctl(t, socket, request, a[2]),
         (_, Kind::Remote(_) | Kind::Epoll(..)) if offload::find(nr::__NR_ioctl, request.into()).is_some() => {
             t.forward(nr::__NR_ioctl, [a[0], request.into(), a[2], 0, 0, 0])
         }
@@ -152,6 +156,7 @@ pub fn lseek(t: &mut Thread, a: [u64; 6]) -> Outcome {
         }
         // It has no position, and doesn't mind.
         Kept::Signals { .. } => 0,
+        Kept::Socket(_) => return Err(Errno::ESPIPE.into()),
     };
     Ok(new as u64)
 }

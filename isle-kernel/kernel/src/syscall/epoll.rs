@@ -7,9 +7,11 @@ use crate::errno::{Errno, Fail};
 use crate::fd::{File, Kind};
 use crate::kept::{event, Kept, Member, Watch, Watched};
 use crate::mem::access::element;
+use crate::sched::{self, Task, Woken};
 use crate::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use hermit_plat::abi::offload::EPOLL_EVENT;
 use hermit_plat::time::monotonic_ns;
 
@@ -34,12 +36,17 @@ pub fn epoll_ctl(t: &mut Thread, a: [u64; 6]) -> Outcome {
     let set = t.files().get(set)?.clone();
     let file = t.files().get(fd)?.clone();
     let Kind::Kept(kept) = &file.kind else {
+        if let Kind::Epoll(_, watched) = &set.kind {
+            if !watched.has_remote.swap(true, Ordering::SeqCst) {
+                watched.notice.tell();
+            }
+        }
         return t.forward(nr::__NR_epoll_ctl, a);
     };
     if !kept.can_wait() {
         return Err(Errno::EPERM.into());
     }
-    let Kind::Epoll(_, Watched(members)) = &set.kind else { return Err(Errno::EINVAL.into()) };
+    let Kind::Epoll(_, Watched { list: members, notice, .. }) = &set.kind else { return Err(Errno::EINVAL.into()) };
     let (events, data) = bytes.split_first_chunk().ok_or(Errno::EINVAL)?;
     let data = data.first_chunk().map_or(0, |d| u64::from_le_bytes(*d));
     let new = Member {
@@ -48,6 +55,7 @@ pub fn epoll_ctl(t: &mut Thread, a: [u64; 6]) -> Outcome {
         events: u32::from_le_bytes(*events),
         data,
         is_told: false,
+        edges: None,
     };
     let mut members = members.lock();
     let is_same = |m: &Member| m.fd == new.fd && m.file.ptr_eq(&new.file);
@@ -64,6 +72,9 @@ pub fn epoll_ctl(t: &mut Thread, a: [u64; 6]) -> Outcome {
         }
         _ => return Err(Errno::EINVAL.into()),
     }
+    drop(members);
+    // Whoever waits doesn't know of it yet.
+    notice.tell();
     Ok(0)
 }
 
@@ -89,10 +100,11 @@ fn wait(t: &mut Thread, set: u64, events: u64, count: u64, timeout: Option<u64>)
     let Kind::Epoll(_, watched) = &file.kind else { return Err(Errno::EINVAL.into()) };
     let end = timeout.map(|ns| monotonic_ns().saturating_add(ns));
     loop {
+        crate::net::poll();
         let task = t.task.clone();
         let members = watched.members();
         let kept = || members.iter().filter_map(|(_, file)| kept_of(file));
-        let watch = (!members.is_empty()).then(|| Watch::begin(&task, kept()));
+        let watch = Watch::begin(&task, kept(), Some(&watched.notice));
         let found = look(t, watched, count);
         for (index, (found, data)) in (0..).zip(&found) {
             let at = element(events, index, EPOLL_EVENT.into())?;
@@ -102,7 +114,10 @@ fn wait(t: &mut Thread, set: u64, events: u64, count: u64, timeout: Option<u64>)
         let done = found.len() as u64;
         let rest = if done > 0 { Some(0) } else { end.map(|end| end.saturating_sub(monotonic_ns())) };
         let timeout_ms = rest.map_or(u64::MAX, |ns| ns.div_ceil(1_000_000).min(i32::MAX as u64));
-        let result = if done < count {
+        let has_remote = watched.has_remote.load(Ordering::Relaxed);
+        let result = if done < count && !has_remote {
+            wait_here(&task, rest)
+        } else if done < count {
             let at = element(events, done, EPOLL_EVENT.into())?;
             t.forward(nr::__NR_epoll_wait, [set, at, count - done, timeout_ms, 0, 0])
         } else {
@@ -122,6 +137,14 @@ fn wait(t: &mut Thread, set: u64, events: u64, count: u64, timeout: Option<u64>)
     }
 }
 
+/// Waits for what the isle keeps, where that is all: whatever is new stirs the thread.
+fn wait_here(task: &Arc<Task>, rest: Option<u64>) -> Outcome {
+    match sched::wait(task, rest.map(|ns| monotonic_ns().saturating_add(ns)), &|| false) {
+        Woken::TimedOut => Ok(0),
+        Woken::Ready | Woken::Interrupted => Err(Fail::Restart),
+    }
+}
+
 fn kept_of(file: &File) -> Option<&Kept> {
     match &file.kind {
         Kind::Kept(kept) => Some(kept),
@@ -132,18 +155,24 @@ fn kept_of(file: &File) -> Option<&Kept> {
 /// What there is of what the isle keeps: events and data, of at most `most` members.
 fn look(t: &Thread, watched: &Watched, most: u64) -> Vec<(u32, u64)> {
     let mut found = Vec::new();
-    let mut members = watched.0.lock();
+    let mut members = watched.list.lock();
     for member in members.iter_mut() {
         let Some(file) = member.file.upgrade() else { continue };
         let Some(kept) = kept_of(&file) else { continue };
         let wanted = member.events as u16 | event::ERR | event::HUP;
+        let edges = kept.edges().filter(|_| member.events & nr::EPOLLET != 0);
         let ready = kept.readiness(&t.task) & wanted;
         let is_once = member.events & (nr::EPOLLONESHOT | nr::EPOLLET) != 0;
+        let is_oneshot = member.events & nr::EPOLLONESHOT != 0;
+        if edges.is_some() && edges != member.edges && !is_oneshot {
+            member.is_told = false;
+        }
         if ready == 0 {
             // EPOLLET: what comes next is news.
             member.is_told &= member.events & nr::EPOLLONESHOT != 0;
         } else if !member.is_told && (found.len() as u64) < most {
             member.is_told = is_once;
+            member.edges = edges;
             found.push((ready.into(), member.data));
         }
     }

@@ -2,7 +2,7 @@
 
 //! Reading what the isle keeps: texts, and signalfd(2).
 
-use super::{nr, Outcome};
+use super::{inet, nr, Outcome};
 use crate::errno::Errno;
 use crate::fd::{File, Kind};
 use crate::kept::{Kept, Watch};
@@ -26,13 +26,17 @@ pub fn read(t: &mut Thread, file: &File, buffers: &[(u64, u64)], offset: Option<
             let waits = flags.load(Ordering::Relaxed) as u32 & nr::O_NONBLOCK == 0;
             read_signals(t, kept, set.load(Ordering::Relaxed), waits, buffers)
         }
+        Kind::Kept(Kept::Socket(_)) if offset.is_some() => Err(Errno::ESPIPE.into()),
+        Kind::Kept(Kept::Socket(socket)) => inet::receive(t, socket, buffers, 0).map(|r| r.0),
         Kind::Remote(_) | Kind::Epoll(..) => Err(Errno::EINVAL.into()),
     }
 }
 
 /// write(2) likewise.
-pub fn write(file: &File) -> Outcome {
+pub fn write(t: &mut Thread, file: &File, buffers: &[(u64, u64)], offset: Option<u64>) -> Outcome {
     match &file.kind {
+        Kind::Kept(Kept::Socket(_)) if offset.is_some() => Err(Errno::ESPIPE.into()),
+        Kind::Kept(Kept::Socket(socket)) => inet::send(t, socket, buffers, None, 0),
         Kind::Kept(Kept::Signals { .. }) => Err(Errno::EINVAL.into()),
         _ => Err(Errno::EBADF.into()),
     }
@@ -75,7 +79,7 @@ fn read_signals(t: &mut Thread, kept: &Kept, set: u64, waits: bool, buffers: &[(
             return Err(Errno::EAGAIN.into());
         }
         let task = t.task.clone();
-        let watch = Watch::begin(&task, core::iter::once(kept));
+        let watch = Watch::begin(&task, core::iter::once(kept), None);
         let woken = sched::wait(&task, None, &|| signal::pending(&task) & set != 0);
         let is_stirred = task.is_stirred();
         drop(watch);

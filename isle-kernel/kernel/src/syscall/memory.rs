@@ -62,7 +62,11 @@ pub fn mmap(t: &mut Thread, [address, len, bits, flags, fd, offset]: [u64; 6]) -
     let backing = backing.map(Arc::new);
     let is_file = backing.as_ref().is_some_and(|b| b.object.source().is_some());
     let is_promised = !is_file && !has(nr::MAP_NORESERVE) && prot.write;
-    let kind = if is_file { Kind::File } else { Kind::Mapping };
+    let kind = match is_file {
+        true => Kind::File,
+        false if has(nr::MAP_STACK) && !has(nr::MAP_HUGETLB) => Kind::ThreadStack,
+        false => Kind::Mapping,
+    };
     let mut is_written_back = false;
     let start = loop {
         let mut space = t.space();

@@ -4,7 +4,7 @@
 //! is one wherever its parts are; descriptors that go along are translated.
 
 use super::socket::{read_name, remote};
-use super::{time, Outcome};
+use super::{inet, time, Outcome};
 use crate::errno::{Errno, Fail};
 use crate::fd::File;
 use crate::mem::access::element;
@@ -129,6 +129,10 @@ pub fn sendmmsg(t: &mut Thread, [fd, list, count, flags, ..]: [u64; 6]) -> Outco
 }
 
 fn send(t: &mut Thread, fd: u64, message: &Message, flags: u32) -> Outcome {
+    if let Some(file) = inet::socket_of(t, fd)? {
+        let name = (message.name, message.name_len);
+        return inet::send(t, inet::of(&file)?, &message.buffers, Some(name), flags);
+    }
     let (_file, remote) = remote(t, fd)?;
     let name = match message.name {
         0 => Vec::new(),
@@ -204,7 +208,11 @@ fn gather(t: &Thread, message: &Message, mut skip: u64, len: u64) -> Result<Vec<
     Ok(data)
 }
 
-pub fn recvfrom(t: &mut Thread, [fd, data, len, flags, name, name_len]: [u64; 6]) -> Outcome {
+pub fn recvfrom(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [fd, data, len, flags, name, name_len] = a;
+    if let Some(file) = inet::socket_of(t, fd)? {
+        return inet::recvfrom(t, inet::of(&file)?, a);
+    }
     let mut message = Message::plain(data, len);
     if name != 0 {
         let room = t.memory().read_u32(name_len)?;
@@ -227,6 +235,10 @@ pub fn recvmsg(t: &mut Thread, [fd, at, flags, ..]: [u64; 6]) -> Outcome {
 
 /// Receives, and fills in the rest of a struct msghdr.
 fn receive_to(t: &mut Thread, fd: u64, message: &Message, at: u64, flags: u32) -> Outcome {
+    if let Some(file) = inet::socket_of(t, fd)? {
+        let name = [message.name, message.name_len.into()];
+        return inet::receive_to(t, inet::of(&file)?, &message.buffers, name, at, flags);
+    }
     let received = receive(t, fd, message, flags)?;
     if message.name != 0 {
         t.memory().write(at.wrapping_add(8), &received.name_len.to_le_bytes())?;

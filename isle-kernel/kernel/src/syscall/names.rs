@@ -117,6 +117,7 @@ fn mode_of_descriptor(t: &Thread, fd: u64) -> Result<u32, Errno> {
         crate::fd::Kind::Kept(Kept::Directory { .. }) => nr::S_IFDIR | 0o555,
         // Without a type, as Linux has what is anonymous.
         crate::fd::Kind::Kept(Kept::Signals { .. }) => 0o600,
+        crate::fd::Kind::Kept(Kept::Socket(_)) => nr::S_IFSOCK | 0o777,
         _ => nr::S_IFREG | 0o444,
     })
 }

@@ -123,8 +123,9 @@ fn wait(t: &mut Thread, entries: &mut [Entry], until: Until) -> Result<(), Fail>
     let can_wait = sources.iter().filter_map(Source::kept).any(Kept::can_wait);
     let has_remote = sources.iter().any(|s| matches!(s, Source::Remote { .. }));
     let task = t.task.clone();
+    crate::net::poll();
     loop {
-        let watch = can_wait.then(|| Watch::begin(&task, sources.iter().filter_map(Source::kept)));
+        let watch = can_wait.then(|| Watch::begin(&task, sources.iter().filter_map(Source::kept), None));
         let mut found = false;
         for (entry, source) in entries.iter_mut().zip(&sources) {
             if let Some(kept) = source.kept() {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Sockets of the family AF_UNIX, which are Linux's.
+//! Calls on sockets. Those of AF_UNIX are Linux's, those of AF_INET and AF_INET6 are in `inet`.
 
 use super::open::{new_descriptor, new_pair};
-use super::{nr, Outcome};
+use super::{inet, nr, sockopt, Outcome};
 use crate::errno::Errno;
 use crate::fd::File;
 use crate::mem::scratch::Scratch;
@@ -37,6 +37,9 @@ fn check_family(family: u64) -> Result<(), Errno> {
 
 /// SOCK_NONBLOCK and SOCK_CLOEXEC are named like the flags of open(2).
 pub fn socket(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    if inet::is_ours(a[0]) {
+        return inet::socket(t, a);
+    }
     check_family(a[0])?;
     new_descriptor(t, a[1] as u32, |t| t.forward(nr::__NR_socket, a))
 }
@@ -66,7 +69,11 @@ pub fn read_name(t: &Thread, at: u64, len: u64) -> Result<Vec<u8>, Errno> {
     Ok(name)
 }
 
-pub fn bind(t: &mut Thread, [fd, at, len, ..]: [u64; 6]) -> Outcome {
+pub fn bind(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [fd, at, len, ..] = a;
+    if let Some(file) = inet::socket_of(t, fd)? {
+        return inet::bind(t, inet::of(&file)?, a);
+    }
     let (_file, remote) = remote(t, fd)?;
     let name = read_name(t, at, len)?;
     // The file gets the permissions of the socket (Linux: unix_bind_bsd()), where the proxy has no umask.
@@ -75,7 +82,11 @@ pub fn bind(t: &mut Thread, [fd, at, len, ..]: [u64; 6]) -> Outcome {
     named(t, nr::__NR_bind, remote, &name)
 }
 
-pub fn connect(t: &mut Thread, [fd, at, len, ..]: [u64; 6]) -> Outcome {
+pub fn connect(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [fd, at, len, ..] = a;
+    if let Some(file) = inet::socket_of(t, fd)? {
+        return inet::connect(t, inet::of(&file)?, a);
+    }
     let (_file, remote) = remote(t, fd)?;
     let name = read_name(t, at, len)?;
     named(t, nr::__NR_connect, remote, &name)
@@ -92,7 +103,11 @@ pub fn accept(t: &mut Thread, [fd, to, len, ..]: [u64; 6]) -> Outcome {
     accept4(t, [fd, to, len, 0, 0, 0])
 }
 
-pub fn accept4(t: &mut Thread, [fd, to, len, flags, ..]: [u64; 6]) -> Outcome {
+pub fn accept4(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [fd, to, len, flags, ..] = a;
+    if let Some(file) = inet::socket_of(t, fd)? {
+        return inet::accept(t, inet::of(&file)?, a);
+    }
     let (_file, remote) = remote(t, fd)?;
     new_descriptor(t, flags as u32, |t| {
         if to == 0 {
@@ -102,17 +117,50 @@ pub fn accept4(t: &mut Thread, [fd, to, len, flags, ..]: [u64; 6]) -> Outcome {
     })
 }
 
-pub fn getsockname(t: &mut Thread, [fd, to, len, ..]: [u64; 6]) -> Outcome {
+pub fn listen(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    match inet::socket_of(t, a[0])? {
+        Some(file) => inet::listen(inet::of(&file)?, a[1]),
+        None => t.forward(nr::__NR_listen, a),
+    }
+}
+
+pub fn shutdown(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    match inet::socket_of(t, a[0])? {
+        Some(file) => inet::shutdown(inet::of(&file)?, a[1]),
+        None => t.forward(nr::__NR_shutdown, a),
+    }
+}
+
+pub fn getsockname(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [fd, to, len, ..] = a;
+    if let Some(file) = inet::socket_of(t, fd)? {
+        return inet::getsockname(t, inet::of(&file)?, a);
+    }
     let (_file, remote) = remote(t, fd)?;
     sized(t, nr::__NR_getsockname, [remote as u64, 0, 0, 0, 0, 0], 1, [to, len], NAME_MAX as u32)
 }
 
-pub fn getpeername(t: &mut Thread, [fd, to, len, ..]: [u64; 6]) -> Outcome {
+pub fn getpeername(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [fd, to, len, ..] = a;
+    if let Some(file) = inet::socket_of(t, fd)? {
+        return inet::getpeername(t, inet::of(&file)?, a);
+    }
     let (_file, remote) = remote(t, fd)?;
     sized(t, nr::__NR_getpeername, [remote as u64, 0, 0, 0, 0, 0], 1, [to, len], NAME_MAX as u32)
 }
 
-pub fn getsockopt(t: &mut Thread, [fd, level, option, to, len, _]: [u64; 6]) -> Outcome {
+pub fn setsockopt(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    match inet::socket_of(t, a[0])? {
+        Some(file) => sockopt::setsockopt(t, inet::of(&file)?, a),
+        None => t.forward(nr::__NR_setsockopt, a),
+    }
+}
+
+pub fn getsockopt(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [fd, level, option, to, len, _] = a;
+    if let Some(file) = inet::socket_of(t, fd)? {
+        return sockopt::getsockopt(t, inet::of(&file)?, a);
+    }
     let (_file, remote) = remote(t, fd)?;
     sized(t, nr::__NR_getsockopt, [remote as u64, level, option, 0, 0, 0], 3, [to, len], OPTION_MAX)
 }

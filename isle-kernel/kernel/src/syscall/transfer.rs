@@ -104,10 +104,10 @@ fn run(t: &mut Thread, fd: u64, buffers: &[Buffer], offset: Option<u64>, access:
     }
     let file = t.files().get(fd)?.clone();
     let Some(remote) = file.remote_fd() else {
-        if access != Access::Write {
-            return kept::write(&file);
-        }
         let buffers: Vec<_> = buffers.iter().map(|b| (b.address, b.len)).collect();
+        if access != Access::Write {
+            return kept::write(t, &file, &buffers, offset);
+        }
         return kept::read(t, &file, &buffers, offset);
     };
     // A length that no buffer can have is wrong at once, not where memory ends.

@@ -53,7 +53,7 @@ fn write_maps(space: &Space, path: &str, to: &mut impl Write) -> fmt::Result {
             AreaKind::Program => path,
             AreaKind::Heap => "[heap]",
             AreaKind::Stack => "[stack]",
-            AreaKind::Mapping | AreaKind::File => "",
+            AreaKind::ThreadStack | AreaKind::Mapping | AreaKind::File => "",
             AreaKind::Clock => "[vvar]",
             AreaKind::Vdso => "[vdso]",
         };

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A ring of packets in shared memory: one side puts them in, the other takes them out.
+//!
+//! A ring is a power of two of words. Positions count words since the ring was made; the word at position `p` is word `p` modulo
+//! the ring's length. A packet is a word with its length in bytes and as many words as that takes, so it may go on
+//! at the ring's start.
+//!
+//! Each side has its own [`Side`], which the other only reads, and keeps its own position to itself as well: what it reads back
+//! from shared memory is the other side's word alone, and that is checked. One that makes no sense is [`Broken`]: the ring is
+//! of no use any more, and whoever finds out stops to use it.
+//!
+//! Who wants to sleep says so in its `waits`, then looks once more; who has news writes its position, then looks at the
+//! other's `waits`: all SeqCst, so one of them sees the other. `waits` has a new number each time (a *ticket*), so
+//! that nobody is rung for twice for the same sleep, and says nothing while its writer looks by itself.
+//!
+//! | who sleeps | until | who rings |
+//! |---|---|---|
+//! | the consumer | there is a packet | the producer, in [`Producer::publish`] |
+//! | the producer, as the ring was full | half of the ring is free | the consumer, in [`Consumer::release`] |
+//!
+//! `isle-kernel/abi/model` includes this very file with loom's atomics and tries the interleavings.
+
+use super::atomic::{AtomicU64, Ordering};
+
+/// Longest packet: an Ethernet header and 65535 bytes.
+pub const MAX_PACKET: usize = 14 + 65535;
+/// Shortest packet: an Ethernet header.
+pub const MIN_PACKET: usize = 14;
+
+/// What one side writes and the other reads. Two cache lines, since processors fetch pairs of them.
+#[repr(C, align(128))]
+pub struct Side {
+    /// Words that this side is through with: filled by the producer, emptied by the consumer.
+    pub position: AtomicU64,
+    /// A ticket in the upper half; in the lower half 0 while this side looks by itself, else whom to ring (its own numbers).
+    pub waits: AtomicU64,
+}
+
+/// The other side has written nonsense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+/// Why a packet can't be put into a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    Full,
+    Broken,
+}
+
+/// A ring as both sides see it.
+#[derive(Clone, Copy)]
+pub struct Ring<'a> {
+    pub producer: &'a Side,
+    pub consumer: &'a Side,
+    /// A power of two.
+    pub words: &'a [AtomicU64],
+}
+
+/// Where a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Position of its first word, behind the length.
+    start: u64,
+    /// Its length in bytes.
+    pub len: usize,
+}
+
+/// Words that the bytes of a packet take.
+const fn data_words(len: usize) -> u64 {
+    (len as u64).div_ceil(8)
+}
+
+/// Words that a packet takes.
+const fn words_of(len: usize) -> u64 {
+    data_words(len).saturating_add(1)
+}
+
+impl Ring<'_> {
+    fn len(&self) -> u64 {
+        self.words.len() as u64
+    }
+
+    fn word(&self, position: u64) -> Option<&AtomicU64> {
+        self.words.get((position & self.len().wrapping_sub(1)) as usize)
+    }
+
+    /// Offsets in bytes and lengths of the two parts of a packet, of which the second may be empty.
+    pub fn spans(&self, place: Place) -> [(usize, usize); 2] {
+        let start = (place.start & self.len().wrapping_sub(1)) as usize;
+        let (start, end) = (start.saturating_mul(8), self.words.len().saturating_mul(8));
+        let first = place.len.min(end.saturating_sub(start));
+        [(start, first), (0, place.len.saturating_sub(first))]
+    }
+
+    /// The words from a position on: those up to the ring's end, then from its start.
+    fn parts(&self, position: u64) -> [&[AtomicU64]; 2] {
+        let start = (position & self.len().wrapping_sub(1)) as usize;
+        [self.words.get(start..).unwrap_or(&[]), self.words]
+    }
+
+    /// Copies a packet out. `to` has its length.
+    pub fn read(&self, place: Place, to: &mut [u8]) {
+        let mut rest = to;
+        for part in self.parts(place.start) {
+            let (now, later) = rest.split_at_mut(rest.len().min(part.len().saturating_mul(8)));
+            let mut words = part.iter();
+            let mut chunks = now.chunks_exact_mut(8);
+            for (chunk, word) in (&mut chunks).zip(&mut words) {
+                chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+            }
+            // The last bytes, if they don't fill a word.
+            let last = words.next().map_or(0, |word| word.load(Ordering::Relaxed)).to_le_bytes();
+            for (to, from) in chunks.into_remainder().iter_mut().zip(last) {
+                *to = from;
+            }
+            rest = later;
+        }
+    }
+
+    /// Copies a packet in. `from` has its length.
+    pub fn write(&self, place: Place, from: &[u8]) {
+        let mut rest = from;
+        for part in self.parts(place.start) {
+            let (now, later) = rest.split_at(rest.len().min(part.len().saturating_mul(8)));
+            let mut words = part.iter();
+            let chunks = now.chunks_exact(8);
+            let last = chunks.remainder();
+            for (chunk, word) in chunks.zip(&mut words) {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(chunk);
+                word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+            }
+            if let (false, Some(word)) = (last.is_empty(), words.next()) {
+                let mut bytes = [0; 8];
+                for (to, from) in bytes.iter_mut().zip(last) {
+                    *to = *from;
+                }
+                word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+            }
+            rest = later;
+        }
+    }
+}
+
+impl Ring<'_> {
+    /// The Ethernet header of a packet.
+    pub fn header(&self, place: Place) -> [u8; MIN_PACKET] {
+        let mut header = [0; MIN_PACKET];
+        self.read(Place { len: MIN_PACKET, ..place }, &mut header);
+        header
+    }
+
+    /// Copies a packet in that is in another ring and has the same length.
+    pub fn copy(&self, place: Place, from: Ring<'_>, from_place: Place) {
+        for offset in 0..data_words(place.len) {
+            let word = from.word(from_place.start.wrapping_add(offset)).map_or(0, |w| w.load(Ordering::Relaxed));
+            if let Some(to) = self.word(place.start.wrapping_add(offset)) {
+                to.store(word, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// How one side sleeps and rings.
+#[derive(Debug, Default)]
+struct Bell {
+    /// Tickets that it has used for its own sleeps.
+    tickets: u32,
+    /// The other's ticket that it has rung for.
+    rung: u64,
+}
+
+impl Bell {
+    /// From now on this side has to be rung at `whom` (not 0).
+    fn sleep(&mut self, own: &Side, whom: u32) {
+        self.tickets = self.tickets.wrapping_add(1);
+        own.waits.store(u64::from(self.tickets) << 32 | u64::from(whom), Ordering::SeqCst);
+    }
+
+    /// From now on this side looks by itself.
+    fn look(own: &Side) {
+        if own.waits.load(Ordering::Relaxed) as u32 != 0 {
+            own.waits.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whom to ring, after this side has written its position.
+    fn whom(&mut self, other: &Side) -> Option<u32> {
+        let waits = other.waits.load(Ordering::SeqCst);
+        if waits as u32 == 0 || waits == self.rung {
+            return None;
+        }
+        self.rung = waits;
+        Some(waits as u32)
+    }
+}
+
+/// The side that puts packets in. One for each ring.
+#[derive(Debug, Default)]
+pub struct Producer {
+    head: u64,
+    bell: Bell,
+}
+
+impl Producer {
+    /// Words that are free.
+    fn room(&self, ring: Ring<'_>) -> Result<u64, Broken> {
+        let used = self.head.wrapping_sub(ring.consumer.position.load(Ordering::SeqCst));
+        ring.len().checked_sub(used).ok_or(Broken)
+    }
+
+    /// Room for a packet, which is put there before it is published. Nothing else is reserved meanwhile.
+    pub fn reserve(&self, ring: Ring<'_>, len: usize) -> Result<Place, Refused> {
+        let room = self.room(ring).map_err(|Broken| Refused::Broken)?;
+        if words_of(len) > room {
+            return Err(Refused::Full);
+        }
+        Ok(Place { start: self.head.wrapping_add(1), len })
+    }
+
+    /// Hands a packet over. Returns whom to ring.
+    #[must_use]
+    pub fn publish(&mut self, ring: Ring<'_>, place: Place) -> Option<u32> {
+        if let Some(word) = ring.word(self.head) {
+            word.store(place.len as u64, Ordering::Relaxed);
+        }
+        self.head = self.head.wrapping_add(words_of(place.len));
+        ring.producer.position.store(self.head, Ordering::SeqCst);
+        self.bell.whom(ring.consumer)
+    }
+
+    /// Asks to be rung at `whom` (not 0) when half of the ring is free. False: it is, or the ring is broken, go on.
+    #[must_use]
+    pub fn wait_for_room(&mut self, ring: Ring<'_>, whom: u32) -> bool {
+        self.bell.sleep(ring.producer, whom);
+        let waits = self.room(ring).is_ok_and(|room| room < ring.len() / 2);
+        if !waits {
+            Bell::look(ring.producer);
+        }
+        waits
+    }
+
+    /// Whether half of the ring is free; then it doesn't wait for that any more.
+    pub fn has_room(&self, ring: Ring<'_>) -> bool {
+        let has = !self.room(ring).is_ok_and(|room| room < ring.len() / 2);
+        if has {
+            Bell::look(ring.producer);
+        }
+        has
+    }
+}
+
+/// The side that takes packets out. One for each ring.
+#[derive(Debug, Default)]
+pub struct Consumer {
+    tail: u64,
+    bell: Bell,
+}
+
+impl Consumer {
+    /// The next packet, if there is one.
+    pub fn next(&self, ring: Ring<'_>) -> Result<Option<Place>, Broken> {
+        let there = ring.producer.position.load(Ordering::SeqCst).wrapping_sub(self.tail);
+        if there == 0 {
+            return Ok(None);
+        }
+        let len = ring.word(self.tail).map_or(0, |w| w.load(Ordering::Relaxed));
+        if there > ring.len() || len < MIN_PACKET as u64 || len > MAX_PACKET as u64 || words_of(len as usize) > there {
+            return Err(Broken);
+        }
+        Ok(Some(Place { start: self.tail.wrapping_add(1), len: len as usize }))
+    }
+
+    /// Gives back the room of the packet that was next. Returns whom to ring.
+    #[must_use]
+    pub fn release(&mut self, ring: Ring<'_>, place: Place) -> Option<u32> {
+        self.tail = place.start.wrapping_add(data_words(place.len));
+        ring.consumer.position.store(self.tail, Ordering::SeqCst);
+        let left = ring.producer.position.load(Ordering::Relaxed).wrapping_sub(self.tail);
+        if left > ring.len() / 2 {
+            return None;
+        }
+        self.bell.whom(ring.producer)
+    }
+
+    /// Asks to be rung at `whom` (not 0) when there is a packet. True: there is none yet, it may sleep; else it must look first.
+    #[must_use]
+    pub fn sleep(&mut self, ring: Ring<'_>, whom: u32) -> bool {
+        self.bell.sleep(ring.consumer, whom);
+        ring.producer.position.load(Ordering::SeqCst) == self.tail
+    }
+
+    /// From now on packets come without a ring.
+    pub fn look(&self, ring: Ring<'_>) {
+        Bell::look(ring.consumer);
+    }
+
+    /// Whether there is something to look at, maybe nonsense.
+    pub fn has_news(&self, ring: Ring<'_>) -> bool {
+        ring.producer.position.load(Ordering::Relaxed) != self.tail
+    }
+}

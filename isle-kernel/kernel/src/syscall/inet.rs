@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Sockets of AF_INET and AF_INET6, which are the isle's own.
+
+use super::{nr, Outcome};
+use crate::errno::{Errno, Fail};
+use crate::fd::{File, Kind};
+use crate::kept::Kept;
+use crate::net::address;
+use crate::net::socket::{Received, Socket};
+use crate::sched::{self, Woken};
+use crate::signal::number::SIGPIPE;
+use crate::signal::{self, Info};
+use crate::thread::Thread;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use hermit_plat::time::monotonic_ns;
+use linux_raw_sys::net::{
+    AF_INET, AF_INET6, AF_UNSPEC, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK,
+    MSG_TRUNC, MSG_WAITALL, SOCK_DGRAM, SOCK_STREAM,
+};
+use smoltcp::wire::IpEndpoint;
+
+/// Most bytes that are moved at once.
+const CHUNK: u64 = 256 << 10;
+/// Longest address.
+const NAME_MAX: u64 = 128;
+/// Protocols that socket(2) may name.
+const TCP: u32 = 6;
+const UDP: u32 = 17;
+/// ioctl(2) requests.
+const FIONREAD: u32 = 0x541b;
+const SIOCOUTQ: u32 = 0x5411;
+
+/// A file that is a socket of these families, if it is one.
+pub fn socket_of(t: &Thread, fd: u64) -> Result<Option<Arc<File>>, Errno> {
+    let file = t.files().get(fd)?.clone();
+    Ok(matches!(file.kind, Kind::Kept(Kept::Socket(_))).then_some(file))
+}
+
+/// The socket in such a file.
+pub fn of(file: &File) -> Result<&Socket, Errno> {
+    match &file.kind {
+        Kind::Kept(Kept::Socket(socket)) => Ok(socket),
+        _ => Err(Errno::ENOTSOCK),
+    }
+}
+
+fn open(t: &mut Thread, socket: Socket, flags: u32) -> Outcome {
+    socket.flags.store((flags & nr::O_NONBLOCK) as usize, Ordering::Relaxed);
+    let file = Arc::new(File::kept(Kept::Socket(socket)));
+    Ok(t.files().open(file, 0, flags & nr::O_CLOEXEC != 0)?)
+}
+
+pub fn socket(t: &mut Thread, [family, kind, protocol, ..]: [u64; 6]) -> Outcome {
+    let flags = kind as u32 & (nr::O_NONBLOCK | nr::O_CLOEXEC);
+    let is_stream = match (kind as u32 & !flags, protocol as u32) {
+        (SOCK_STREAM, 0 | TCP) => true,
+        (SOCK_DGRAM, 0 | UDP) => false,
+        (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT.into()),
+        _ => return Err(Errno::ESOCKTNOSUPPORT.into()),
+    };
+    let socket = Socket::new(is_stream, family as u32 == AF_INET6)?;
+    open(t, socket, flags)
+}
+
+/// Whether a family is one of these.
+pub fn is_ours(family: u64) -> bool {
+    matches!(family as u32, AF_INET | AF_INET6)
+}
+
+fn read_name(t: &Thread, at: u64, len: u64) -> Result<Vec<u8>, Errno> {
+    let len = u64::from(len as u32);
+    if len > NAME_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let mut name = alloc::vec![0; len as usize];
+    t.memory().read(at, &mut name)?;
+    Ok(name)
+}
+
+/// Writes an address to where there is room for so much of it, and how long it is.
+fn write_name(t: &Thread, name: &[u8], to: u64, len_at: u64) -> Result<(), Errno> {
+    let room = t.memory().read_u32(len_at)?;
+    if (room as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    t.memory().write(to, name.get(..room as usize).unwrap_or(name))?;
+    t.memory().write(len_at, &(name.len() as u32).to_le_bytes())
+}
+
+pub fn bind(t: &mut Thread, socket: &Socket, [_, at, len, ..]: [u64; 6]) -> Outcome {
+    let name = read_name(t, at, len)?;
+    socket.bind(address::parse(&name, socket.is_v6)?)?;
+    Ok(0)
+}
+
+pub fn listen(socket: &Socket, backlog: u64) -> Outcome {
+    socket.listen(backlog as i32)?;
+    Ok(0)
+}
+
+/// Tries until there is a result, or the socket may not wait for one any longer.
+fn wait_for<T>(
+    t: &mut Thread,
+    socket: &Socket,
+    may_wait: bool,
+    timeout: Option<u64>,
+    mut attempt: impl FnMut(&mut Thread, bool) -> Result<Option<T>, Fail>,
+) -> Result<T, Fail> {
+    let deadline = timeout.map(|ns| monotonic_ns().saturating_add(ns));
+    let mut is_first = true;
+    loop {
+        let edges = socket.notice.edges();
+        if let Some(result) = attempt(t, is_first)? {
+            return Ok(result);
+        }
+        is_first = false;
+        if !may_wait {
+            return Err(Errno::EAGAIN.into());
+        }
+        let task = t.task.clone();
+        socket.notice.add(&task);
+        let woken = sched::wait(&task, deadline, &|| socket.notice.edges() != edges);
+        socket.notice.remove(&task);
+        match woken {
+            Woken::Ready => {}
+            Woken::TimedOut => return Err(Errno::EAGAIN.into()),
+            Woken::Interrupted => {
+                t.check_end()?;
+                // With a timeout it isn't begun again (signal(7)).
+                return Err(if timeout.is_some() { Errno::EINTR.into() } else { Fail::Restart });
+            }
+        }
+    }
+}
+
+pub fn connect(t: &mut Thread, socket: &Socket, [_, at, len, ..]: [u64; 6]) -> Outcome {
+    let name = read_name(t, at, len)?;
+    if address::family(&name)? == AF_UNSPEC {
+        socket.disconnect()?;
+        return Ok(0);
+    }
+    let to = address::parse(&name, socket.is_v6)?;
+    let may_wait = !socket.is_non_blocking();
+    let timeout = socket.options().timeouts[1];
+    let result = wait_for(t, socket, may_wait, timeout, |_, is_first| Ok(socket.connect(to, is_first)?));
+    match result {
+        Err(Fail::Errno(Errno::EAGAIN)) => Err(Errno::EINPROGRESS.into()),
+        other => other.map(|()| 0),
+    }
+}
+
+pub fn accept(t: &mut Thread, socket: &Socket, [_, to, len, flags, ..]: [u64; 6]) -> Outcome {
+    let flags = flags as u32;
+    if flags & !(nr::O_NONBLOCK | nr::O_CLOEXEC) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if !t.files().has_room() {
+        return Err(Errno::EMFILE.into());
+    }
+    let may_wait = !socket.is_non_blocking();
+    let timeout = socket.options().timeouts[0];
+    let (new, from) = wait_for(t, socket, may_wait, timeout, |_, _| Ok(socket.accept()?))?;
+    if to != 0 {
+        write_name(t, &address::format(from, socket.is_v6), to, len)?;
+    }
+    open(t, new, flags)
+}
+
+/// Those bytes of buffers that come after `skip`, at most `len`.
+fn gather(t: &Thread, buffers: &[(u64, u64)], mut skip: u64, len: u64) -> Result<Vec<u8>, Errno> {
+    let mut data = crate::mem::buffer(len as usize)?;
+    for (address, part) in buffers {
+        let skipped = skip.min(*part);
+        skip -= skipped;
+        let now = (part - skipped).min(len - data.len() as u64);
+        let start = data.len();
+        data.resize(start + now as usize, 0);
+        if let Some(place) = data.get_mut(start..) {
+            t.memory().read(address.wrapping_add(skipped), place)?;
+        }
+    }
+    Ok(data)
+}
+
+/// Puts bytes into buffers, behind `skip`.
+fn scatter(t: &Thread, buffers: &[(u64, u64)], mut skip: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let mut rest = bytes;
+    for (address, len) in buffers {
+        let skipped = skip.min(*len);
+        skip -= skipped;
+        let (now, later) = rest.split_at((len - skipped).min(rest.len() as u64) as usize);
+        t.memory().write(address.wrapping_add(skipped), now)?;
+        rest = later;
+    }
+    Ok(())
+}
+
+fn total(buffers: &[(u64, u64)]) -> u64 {
+    buffers.iter().fold(0, |sum, (_, len)| len.saturating_add(sum))
+}
+
+/// Sends what is in buffers; `name` is an address that the program has, and its length.
+pub fn send(t: &mut Thread, socket: &Socket, buffers: &[(u64, u64)], name: Option<(u64, u32)>, flags: u32) -> Outcome {
+    if flags & MSG_OOB != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let to = match name {
+        Some((at, len)) if at != 0 && !socket.is_stream => {
+            Some(address::parse(&read_name(t, at, len.into())?, socket.is_v6)?)
+        }
+        _ => None,
+    };
+    let len = total(buffers);
+    if !socket.is_stream && len > u64::from(u16::MAX) {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    let may_wait = !socket.is_non_blocking() && flags & MSG_DONTWAIT == 0;
+    let timeout = socket.options().timeouts[1];
+    let mut done = 0;
+    loop {
+        let data = gather(t, buffers, done, (len - done).min(CHUNK))?;
+        let mut sent = 0;
+        let result = wait_for(t, socket, may_wait, timeout, |_, _| {
+            let rest = data.get(sent..).unwrap_or_default();
+            let Some(now) = socket.send(rest, to)? else { return Ok(None) };
+            sent += now;
+            Ok((sent >= data.len()).then_some(()))
+        });
+        done += sent as u64;
+        match result {
+            Ok(()) if done >= len => return Ok(done),
+            Ok(()) => {}
+            Err(Fail::Ended) => return Err(Fail::Ended),
+            Err(_) if done > 0 => return Ok(done),
+            Err(fail) => {
+                if fail == Fail::Errno(Errno::EPIPE) && flags & MSG_NOSIGNAL == 0 {
+                    signal::send(&t.process, Some(&t.task), Info::kernel(SIGPIPE))?;
+                }
+                return Err(fail);
+            }
+        }
+    }
+}
+
+/// Receives into buffers: how much that was, from whom, and whether there was more of a datagram.
+pub fn receive(
+    t: &mut Thread,
+    socket: &Socket,
+    buffers: &[(u64, u64)],
+    flags: u32,
+) -> Result<(u64, Option<IpEndpoint>, u32), Fail> {
+    if flags & (MSG_OOB | MSG_ERRQUEUE) != 0 {
+        return Err(if flags & MSG_OOB != 0 { Errno::EINVAL } else { Errno::EAGAIN }.into());
+    }
+    let len = total(buffers);
+    let may_wait = !socket.is_non_blocking() && flags & MSG_DONTWAIT == 0;
+    let peeks = flags & MSG_PEEK != 0;
+    let wants_all = flags & MSG_WAITALL != 0 && socket.is_stream && !peeks;
+    let timeout = socket.options().timeouts[0];
+    let mut done = 0;
+    loop {
+        let room = (len - done).min(if socket.is_stream { CHUNK } else { u64::MAX }) as usize;
+        let result = wait_for(t, socket, may_wait, timeout, |_, _| Ok(socket.receive(room, peeks)?));
+        let Received { bytes, from, len: whole } = match result {
+            Err(Fail::Ended) => return Err(Fail::Ended),
+            Err(_) if done > 0 => return Ok((done, None, 0)),
+            other => other?,
+        };
+        scatter(t, buffers, done, &bytes)?;
+        done += bytes.len() as u64;
+        if !socket.is_stream {
+            let is_cut = whole > bytes.len();
+            let count = if flags & MSG_TRUNC != 0 { whole } else { bytes.len() };
+            return Ok((count as u64, from, if is_cut { MSG_TRUNC } else { 0 }));
+        }
+        if bytes.is_empty() || done >= len || !wants_all {
+            return Ok((done, None, 0));
+        }
+    }
+}
+
+/// recvfrom(2).
+pub fn recvfrom(t: &mut Thread, socket: &Socket, [_, data, len, flags, name, name_len]: [u64; 6]) -> Outcome {
+    let (count, from, _) = receive(t, socket, &[(data, len)], flags as u32)?;
+    if name != 0 {
+        match from {
+            Some(from) => write_name(t, &address::format(from, socket.is_v6), name, name_len)?,
+            None => t.memory().write(name_len, &[0; 4])?,
+        }
+    }
+    Ok(count)
+}
+
+/// What recvmsg(2) fills in besides the data: of a struct msghdr at `at`.
+pub fn receive_to(
+    t: &mut Thread,
+    socket: &Socket,
+    buffers: &[(u64, u64)],
+    [name, room]: [u64; 2],
+    at: u64,
+    flags: u32,
+) -> Outcome {
+    let (count, from, mut found) = receive(t, socket, buffers, flags)?;
+    let bytes = from.map(|from| address::format(from, socket.is_v6)).unwrap_or_default();
+    if name != 0 {
+        let there = bytes.get(..room as usize).unwrap_or(&bytes);
+        t.memory().write(name, there)?;
+        t.memory().write(at.wrapping_add(8), &(bytes.len() as u32).to_le_bytes())?;
+    }
+    t.memory().write(at.wrapping_add(40), &0u64.to_le_bytes())?;
+    found |= flags & MSG_CMSG_CLOEXEC;
+    t.memory().write(at.wrapping_add(48), &found.to_le_bytes())?;
+    Ok(count)
+}
+
+pub fn shutdown(socket: &Socket, how: u64) -> Outcome {
+    let (read, write) = match how as u32 {
+        0 => (true, false),
+        1 => (false, true),
+        2 => (true, true),
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    socket.shutdown(read, write)?;
+    Ok(0)
+}
+
+pub fn getsockname(t: &mut Thread, socket: &Socket, [_, to, len, ..]: [u64; 6]) -> Outcome {
+    write_name(t, &address::format(socket.local()?, socket.is_v6), to, len)?;
+    Ok(0)
+}
+
+pub fn getpeername(t: &mut Thread, socket: &Socket, [_, to, len, ..]: [u64; 6]) -> Outcome {
+    write_name(t, &address::format(socket.peer()?, socket.is_v6), to, len)?;
+    Ok(0)
+}
+
+pub fn ioctl(t: &mut Thread, socket: &Socket, request: u32, at: u64) -> Outcome {
+    let (input, output) = match request {
+        FIONREAD | SIOCOUTQ => socket.queued()?,
+        _ => return Err(Errno::ENOTTY.into()),
+    };
+    let count = if request == FIONREAD { input } else { output };
+    t.memory().write(at, &(count as u32).to_le_bytes())?;
+    Ok(0)
+}
