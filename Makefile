@@ -70,7 +70,7 @@ check: ## Formatting and clippy, warnings denied
 
 clean: ## Remove what was built here (the kernel stays in its cache)
 	rm -rf build target
-	for dir in isle-kernel proxy ci/vm ci/bench ci/fuzz rust-module/host-tests isle-kernel/abi isle-kernel/abi/model; do rm -rf $$dir/target; done
+	for dir in isle-kernel proxy ci/vm ci/bench ci/fuzz rust-module/host-tests isle-kernel/abi isle-kernel/abi/model apps/tests/echo-tokio; do rm -rf $$dir/target; done
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \

@@ -67,8 +67,8 @@ for method in $methods; do
 		done
 		;;
 	mttcg)
-		machine mttcg "linux isle" "$(seq -s ' ' "$runs")" "$noise" "basic io start stream omp hg noise"
-		machine mttcg linux_isolated "$(seq -s ' ' "$runs")" "$noise" "basic io start stream omp hg noise"
+		machine mttcg "linux isle" "$(seq -s ' ' "$runs")" "$noise" "basic io net start stream omp hg noise"
+		machine mttcg linux_isolated "$(seq -s ' ' "$runs")" "$noise" "basic io net start stream omp hg noise"
 		;;
 	esac
 done

@@ -40,7 +40,7 @@ vm() {
 }
 
 apps() {
-	make -C apps/tests OUT="$PWD/build/apps-plain"
+	make -C apps/tests OUT="$PWD/build/apps-plain" CARGO="$CARGO"
 	make -C apps/benchmarks OUT="$PWD/build/bench"
 	mkdir -p build/apps
 	for app in build/apps-plain/*; do

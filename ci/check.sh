@@ -8,7 +8,7 @@ rustfmt=$(command -v rustfmt || true)
 clippy=$(command -v cargo-clippy || true)
 if [ -n "$rustfmt" ]; then
 	echo "rustfmt: all crates and the module"
-	for dir in isle-kernel/abi isle-kernel/plat isle-kernel/kernel isle-kernel/vdso proxy ci/vm ci/bench ci/fuzz rust-module/host-tests; do
+	for dir in isle-kernel/abi isle-kernel/plat isle-kernel/kernel isle-kernel/vdso proxy apps/tests/echo-tokio ci/vm ci/bench ci/fuzz rust-module/host-tests; do
 		edition=$(sed -n 's/^edition = "\(.*\)"/\1/p' "$dir/Cargo.toml")
 		git ls-files "$dir/*.rs" | xargs rustfmt --check --edition "$edition" || failed=1
 	done
@@ -18,7 +18,7 @@ else
 fi
 if [ -n "$clippy" ]; then
 	# Clippy works with the toolchain it came with.
-	for dir in isle-kernel/abi isle-kernel/abi/model proxy ci/vm ci/bench rust-module/host-tests; do
+	for dir in isle-kernel/abi isle-kernel/abi/model proxy apps/tests/echo-tokio ci/vm ci/bench rust-module/host-tests; do
 		echo "clippy: $dir"
 		(cd "$dir" && env -u RUSTC cargo clippy --quiet --locked --all-targets --target-dir target/clippy -- -D warnings) || failed=1
 	done

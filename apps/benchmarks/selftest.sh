@@ -46,6 +46,11 @@ judge "io" lines $("$dir/io" -l)
 run io -m -r 1 -t io_stat -d /nonexistent
 judge "io tells that it can't make a file" [ $? -eq 1 ]
 [ -n "$runner" ] || { # it stays on Linux
+	"$dir/netio" -s -p 5999 >/dev/null 2>&1 &
+	run netio -m -p 5999 -d 10 -r 1 -q ::1
+	judge "netio" lines $("$dir/netio" -l) $("$dir/netio" -l | grep -E '_(to|from)_' | sed 's/.*/&_cycles_here &_cycles_there/')
+	run netio -m -p 5999 127.0.0.1 -t net_nothing
+	judge "netio wants a test that there is" [ $? -eq 2 ]
 	run launch -m -r 3 start_true true
 	judge "launch" lines start_true
 	run launch -m -r 3 start_false false

@@ -76,6 +76,55 @@ measure_start() {
 	deliver "$file"
 }
 
+# measure_net SYSTEM RUN CPUS: a client on the other CPUs of Linux, and a server: on the isle, or on these CPUs of Linux in another
+# network namespace.
+measure_net() {
+	system=$1 run=$2 where=$3
+	file=$method.$system.$run.txt
+	case $system in
+	isle)
+		address=192.168.28.$((isle + 2))
+		proxy $bin/netio -s >/dev/null 2>$out/server &
+		;;
+	*)
+		address=10.9.0.2
+		ip netns exec far taskset -c "$where" $bin/netio -s >/dev/null 2>$out/server &
+		;;
+	esac
+	server=$!
+	timeout -k 5 $limit taskset -c 1 $bin/netio -m -q $address >>$out/"$file" 2>$out/stderr </dev/null
+	status=$?
+	[ $status = 0 ] || { complain "$system" "netio ended with status $status: $(words)"; kill $server; }
+	wait $server 2>/dev/null
+	deliver "$file"
+}
+
+# measure_isles RUN: between isle 0, on CPU 1 of Linux, and this isle.
+measure_isles() {
+	run=$1
+	file=$method.isle.$run.txt
+	echo 256M >/sys/hermit/isle0/memory
+	why=$( (echo 1 >/sys/hermit/isle0/cpus) 2>&1) || { complain isle "isle 0 cannot start: $why"; return; }
+	HERMIT_ISLE=0 proxy $bin/netio -s >/dev/null 2>$out/server &
+	server=$!
+	timeout -k 5 $limit proxy $bin/netio -m -q $($bin/netio -l | sed -n 's/.*_ping.*/-t &/p') 192.168.28.2 2>$out/stderr </dev/null |
+		sed 's/^net_/net_isles_/' >>$out/"$file"
+	[ ! -s $out/stderr ] || { complain isle "netio between isles: $(words)"; kill $server; }
+	wait $server 2>/dev/null
+	why=$( (echo -1 >/sys/hermit/isle0/cpus) 2>&1) || complain isle "isle 0 cannot be stopped: $why"
+	deliver "$file"
+}
+
+# A network namespace at the end of a pair of virtual Ethernet devices.
+make_far() {
+	ip netns add far
+	ip link add near type veth peer name far netns far
+	ip addr add 10.9.0.1/24 dev near
+	ip link set near up
+	ip netns exec far ip addr add 10.9.0.2/24 dev far
+	ip netns exec far ip link set far up
+}
+
 # Results appear on the host when a program has ended, so that nothing is written there while another one is timed.
 deliver() {
 	[ ! -e $out/"$1" ] || cp $out/"$1" /host/results/
@@ -147,12 +196,26 @@ fi
 echo "Linux $(uname -r) ($method, $systems): $(cat /proc/cmdline)" >>/host/about.txt
 all=$(cpus_of "$cpus" | wc -w)
 first=$(cpus_of "$cpus" | cut -d' ' -f1)
+far=no
+if part net; then
+	# Busybox has no network namespaces.
+	if ip netns list >/dev/null 2>&1; then
+		make_far
+		far=yes
+	fi
+	ip addr add 192.168.28.1/24 dev mmnif
+	ip link set mmnif up
+fi
 for run in $runs; do
 	for system in $systems; do
 		echo "bench: $method, $system, run $run" >&2
 		prepare "$system" "$cpus" || continue
 		! part basic || measure "$system" "$run" "$cpus" basic
 		! part io || measure "$system" "$run" "$cpus" io
+		if part net; then
+			[ "$system" != isle ] || measure_isles "$run"
+			if [ "$system" = isle ] || [ "$far" = yes ]; then measure_net "$system" "$run" "$cpus"; fi
+		fi
 		if part start; then
 			measure_start "$system" "$run" "$first" small $bin/io -l
 			# It is there if the guest has the root file system of a host that has it.

@@ -64,12 +64,14 @@ for n, s in enumerate(sockets): s.sendall(b'%6d' % n * 100)
 for n, s in enumerate(sockets): good.append(s.recv(600, socket.MSG_WAITALL) == b'%6d' % n * 100); s.close()
 print(good.count(True))
 END
-proxy /usr/share/plain/echo-rust '[::]:7000' 100 >/tmp/echo.out 2>&1 &
-server=$!
-sleep 1
-same "100 connections to Rust's server at once" 100 "$(timeout 100 python3 /tmp/echo.py 100 2>&1)"
-wait $server
-same "it saw them all" "60000 bytes in 100 connections" "$(cat /tmp/echo.out)"
+for kind in rust tokio; do
+	proxy /usr/share/plain/echo-$kind '[::]:7000' 100 >/tmp/echo.out 2>&1 &
+	server=$!
+	sleep 1
+	same "100 connections at once to an echo server, $kind" 100 "$(timeout 100 python3 /tmp/echo.py 100 2>&1)"
+	wait $server
+	same "it saw them all" "60000 bytes in 100 connections" "$(cat /tmp/echo.out)"
+done
 
 # iperf NAME ARGUMENT …: with the server on the isle, then on Linux. No second may pass without anything.
 iperf() {

@@ -55,6 +55,42 @@ print(error(lambda: socket.socket(socket.AF_INET, socket.SOCK_SEQPACKET)), error
 END
 same "sockets are on the isle what they are on Linux" "$(timeout 60 python3 /tmp/semantics.py 2>&1)" "$(timeout 60 proxy /usr/bin/true; HERMIT_ISLE=1 timeout 60 proxy /usr/bin/python3 /tmp/semantics.py 2>&1)"
 
+cat >/tmp/interfaces.py <<'END'
+import array, fcntl, socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def get(request, name): return fcntl.ioctl(s, request, struct.pack('16s24x', name))[16:]
+buffer = array.array('B', bytes(400)); start, _ = buffer.buffer_info()
+length, = struct.unpack('i12x', fcntl.ioctl(s, 0x8912, struct.pack('iq', len(buffer), start)))
+print([bytes(buffer[n:n + 16]).strip(b'\0').decode() for n in range(0, length, 40)])
+for name in (b'lo', b'mmnif'):
+    print(name.decode(), *(socket.inet_ntoa(get(r, name)[4:8]) for r in (0x8915, 0x891b)), struct.unpack('i', get(0x8921, name)[:4])[0], get(0x8927, name)[2:8].hex(':'))
+try: get(0x8915, b'eth7')
+except OSError as e: print(e.strerror)
+END
+same "interfaces on the isle" "['lo', 'mmnif']
+lo 127.0.0.1 255.0.0.0 65536 00:00:00:00:00:00
+mmnif 192.168.28.3 255.255.255.0 65535 02:48:45:52:00:02
+No such device" "$(HERMIT_ISLE=1 timeout 60 proxy /usr/bin/python3 /tmp/interfaces.py 2>&1)"
+
+# One CPU gets a packet and computes from then on: the other one looks after the network.
+cat >/tmp/computes.py <<'END'
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 6000)); print('ready', flush=True); s.recv(9); end = time.monotonic() + 5; n = 0
+while time.monotonic() < end: n += 1
+print('computed', n > 1000)
+END
+HERMIT_ISLE=1 timeout 60 proxy /usr/bin/python3 /tmp/computes.py >/tmp/computes.out 2>&1 &
+computes=$!
+for n in $(seq 100); do
+	! grep -q ready /tmp/computes.out || break
+	sleep 0.1
+done
+python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"go", ("192.168.28.3", 6000))'
+same "an isle answers pings while the thread computes that had a packet" 0 "$(busybox ping -q -c 100 -i 0.02 -W 1 192.168.28.3 | sed -n 's/.* \([0-9]*\)% packet loss/\1/p')"
+wait $computes
+same "and that thread computed" "ready
+computed True" "$(cat /tmp/computes.out)"
+
 # What a server does: echo all, until its time is up.
 cat >/tmp/server.py <<'END'
 import socket, socketserver, sys, threading

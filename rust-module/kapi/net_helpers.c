@@ -173,6 +173,22 @@ struct sk_buff *hermit_helper_build_skb(struct napi_struct *napi, unsigned int l
 	return skb;
 }
 
+/* Calls a function for each contiguous part of a packet, in their order. */
+void hermit_helper_skb_parts(struct sk_buff *skb, void (*each)(void *context, u8 *data, size_t len), void *context);
+void hermit_helper_skb_parts(struct sk_buff *skb, void (*each)(void *context, u8 *data, size_t len), void *context)
+{
+	struct skb_seq_state state;
+	unsigned int done = 0, len;
+	const u8 *data;
+
+	skb_prepare_seq_read(skb, 0, skb->len, &state);
+	/* Ends by itself behind the last part. */
+	while ((len = skb_seq_read(done, &data, &state))) {
+		each(context, (u8 *)data, len);
+		done += len;
+	}
+}
+
 /* Hands over a packet of an isle's, whose checksums of TCP and UDP are for whoever sends it further to compute. */
 void hermit_helper_receive_skb(struct napi_struct *napi, struct sk_buff *skb, u16 queue);
 void hermit_helper_receive_skb(struct napi_struct *napi, struct sk_buff *skb, u16 queue)

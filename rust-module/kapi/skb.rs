@@ -2,10 +2,9 @@
 
 //! Packets of Linux's network, and copying between them and rings. C header: `linux/skbuff.h`.
 
-use crate::abi::ring::{Place, Ring};
+use crate::abi::ring::{Place, Reader, Ring, Writer};
 use core::ffi::c_void;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU64;
 use kernel::bindings;
 
 // Trackers are empty without their debugging, which is all right behind a pointer.
@@ -16,6 +15,11 @@ extern "C" {
     fn hermit_helper_consume_skb(skb: *mut bindings::sk_buff);
     fn hermit_helper_free_skb(skb: *mut bindings::sk_buff);
     fn hermit_helper_build_skb(napi: *mut bindings::napi_struct, len: u32) -> *mut bindings::sk_buff;
+    fn hermit_helper_skb_parts(
+        skb: *mut bindings::sk_buff,
+        each: unsafe extern "C" fn(context: *mut c_void, data: *mut u8, len: usize),
+        context: *mut c_void,
+    );
     fn hermit_helper_receive_skb(napi: *mut bindings::napi_struct, skb: *mut bindings::sk_buff, queue: u16);
 }
 
@@ -38,30 +42,22 @@ impl<'a> Packet<'a> {
         unsafe { hermit_helper_skb_len(self.0) as usize }
     }
 
-    fn copy_bits(&self, from: usize, to: *mut c_void, len: usize) -> bool {
-        // SAFETY: The callers have room for `len` bytes; the function checks that the packet has them.
-        unsafe { bindings::skb_copy_bits(self.as_ptr(), from as i32, to, len as i32) == 0 }
-    }
-
     /// The Ethernet address that it goes to.
     pub fn destination(&self) -> [u8; 6] {
         let mut address = [0; 6];
-        // A packet that is too short has none.
-        self.copy_bits(0, address.as_mut_ptr().cast(), 6);
+        // SAFETY: There is room for so many bytes; the function checks that the packet has them. One that is too short has no address.
+        unsafe { bindings::skb_copy_bits(self.as_ptr(), 0, address.as_mut_ptr().cast(), 6) };
         address
     }
 
-    /// Copies it to where there is room for it. False: it isn't what it seems to be.
-    pub fn copy_to(&self, ring: Ring<'_>, place: Place) -> bool {
-        let mut done = 0;
-        for (offset, len) in ring.spans(place) {
-            let Some(to) = part(ring, offset, len) else { return false };
-            if len > 0 && !self.copy_bits(done, to, len) {
-                return false;
-            }
-            done += len;
+    /// Copies it to where there is room for it.
+    pub fn copy_to(&self, ring: Ring<'_>, place: Place) {
+        let mut writer = ring.writer(place);
+        // SAFETY: The packet lives; `push` gets the writer that it expects.
+        unsafe {
+            hermit_helper_skb_parts(self.as_ptr().cast_mut(), push, (&mut writer as *mut Writer<'_>).cast());
         }
-        true
+        writer.finish();
     }
 
     /// Says that it is on its way now, before the other side sees it.
@@ -83,12 +79,36 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// A part of a ring's memory.
-fn part(ring: Ring<'_>, offset: usize, len: usize) -> Option<*mut c_void> {
-    let start: *const AtomicU64 = ring.words.as_ptr();
-    let is_inside = offset.checked_add(len).map_or(false, |end| end <= core::mem::size_of_val(ring.words));
-    // Atomics may be written through shared references.
-    is_inside.then(|| start.cast::<u8>().cast_mut().wrapping_add(offset).cast())
+/// One that needn't be aligned.
+#[repr(Rust, packed)]
+struct Word(u64);
+
+/// Copies a part of a packet. In words of eight bytes, as a ring is written: the pages may be a program's, which writes there at
+/// the same time; then the packet is nonsense.
+///
+/// # Safety
+///
+/// `writer` is one, and nobody else has it; there are `len` bytes of memory at `data`.
+unsafe extern "C" fn push(writer: *mut c_void, data: *mut u8, len: usize) {
+    // SAFETY: As above.
+    let writer = unsafe { &mut *writer.cast::<Writer<'_>>() };
+    let words: *const Word = data.cast();
+    // SAFETY: All of them are below `len`. Volatile, since the memory may change.
+    writer.words((0..len / 8).map(|n| unsafe { words.add(n).read_volatile() }.0));
+    for at in len / 8 * 8..len {
+        // SAFETY: As above.
+        writer.byte(unsafe { data.add(at).read_volatile() });
+    }
+}
+
+/// Fills a part of a packet.
+///
+/// # Safety
+///
+/// `reader` is one, and nobody else has it; the `len` bytes at `data` are the caller's.
+unsafe extern "C" fn pull(reader: *mut c_void, data: *mut u8, len: usize) {
+    // SAFETY: As above.
+    unsafe { (*reader.cast::<Reader<'_>>()).pull(core::slice::from_raw_parts_mut(data, len)) };
 }
 
 /// A packet that has come in.
@@ -103,18 +123,10 @@ impl<'a> Received<'a> {
     pub(super) fn new(napi: &'a mut bindings::napi_struct, queue: u16, ring: Ring<'_>, place: Place) -> Option<Self> {
         // SAFETY: Called while the napi is polled.
         let skb = NonNull::new(unsafe { hermit_helper_build_skb(napi, place.len as u32) })?;
-        let this = Self { skb, napi, queue };
-        let mut done = 0;
-        for (offset, len) in ring.spans(place) {
-            let from = part(ring, offset, len)?;
-            // SAFETY: The packet is ours and has room for all of it; `from` is memory of the ring. The isle may write there
-            // meanwhile: then the packet is nonsense.
-            if len > 0 && unsafe { bindings::skb_store_bits(skb.as_ptr(), done, from, len as i32) } != 0 {
-                return None;
-            }
-            done += len as i32;
-        }
-        Some(this)
+        let mut reader = ring.reader(place);
+        // SAFETY: The packet is new, and nobody else's; `pull` gets the reader that it expects.
+        unsafe { hermit_helper_skb_parts(skb.as_ptr(), pull, (&mut reader as *mut Reader<'_>).cast()) };
+        Some(Self { skb, napi, queue })
     }
 
     /// Hands it to Linux.

@@ -80,12 +80,7 @@ impl Ports for Switch {
         let Some(port) = self.ports.get(queue.number()) else { return 0 };
         port.receive(queue, budget, &|header, ring, place| {
             let (destination, _) = ends(header);
-            let send = |to: &Port| {
-                to.send(None, place.len, |new_ring, new| {
-                    new_ring.copy(new, ring, place);
-                    true
-                })
-            };
+            let send = |to: &Port| to.send(None, place.len, |new_ring, new| new_ring.copy(new, ring, place));
             if is_for_many(destination) {
                 for other in self.ports.iter().filter(|other| other.isle != port.isle) {
                     send(other);

@@ -109,9 +109,9 @@ impl Port {
         drop((in_, out));
     }
 
-    /// Sends a packet of this length, which `fill` copies to its place: false if it can't. `queue` is stopped while
+    /// Sends a packet of this length, which `fill` copies to its place. `queue` is stopped while
     /// there is no room.
-    pub fn send(&self, queue: Option<&Queue>, len: usize, fill: impl FnOnce(Ring<'_>, Place) -> bool) -> Outcome {
+    pub fn send(&self, queue: Option<&Queue>, len: usize, fill: impl FnOnce(Ring<'_>, Place)) -> Outcome {
         let mut guard = self.out.lock();
         let outcome = match guard.as_mut() {
             Some(out) if (MIN_PACKET..=MAX_PACKET).contains(&len) => self.put(out, queue, len, fill),
@@ -140,7 +140,7 @@ impl Port {
         out: &mut Out,
         queue: Option<&Queue>,
         len: usize,
-        fill: impl FnOnce(Ring<'_>, Place) -> bool,
+        fill: impl FnOnce(Ring<'_>, Place),
     ) -> Result<Outcome, Broken> {
         let Out { shared, producer, cpus } = out;
         let ring = shared.net().map_err(|_| Broken)?.to_isle.ring();
@@ -152,9 +152,7 @@ impl Port {
             }
             Err(Refused::Broken) => return Err(Broken),
         };
-        if !fill(ring, place) {
-            return Ok(Outcome::Dropped);
-        }
+        fill(ring, place);
         if let Some(whom) = producer.publish(ring, place) {
             if let Some(cpu) = (whom as usize).checked_sub(1).and_then(|index| cpus.get(index)) {
                 cpu.send_fixed(vector::KICK);

@@ -29,6 +29,9 @@ const GOALS: &[(&str, f64)] = &[
     ("stream_", 1.0),
     ("io_write_1", 3.0),
     ("io_write_1m", 1.1),
+    ("net_to_1m", 1.0),
+    ("net_from_1m", 1.0),
+    ("net_rr", 1.0),
 ];
 
 /// Below this a ratio's distance from 1 tells no difference.

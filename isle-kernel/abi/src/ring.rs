@@ -85,14 +85,6 @@ impl Ring<'_> {
         self.words.get((position & self.len().wrapping_sub(1)) as usize)
     }
 
-    /// Offsets in bytes and lengths of the two parts of a packet, of which the second may be empty.
-    pub fn spans(&self, place: Place) -> [(usize, usize); 2] {
-        let start = (place.start & self.len().wrapping_sub(1)) as usize;
-        let (start, end) = (start.saturating_mul(8), self.words.len().saturating_mul(8));
-        let first = place.len.min(end.saturating_sub(start));
-        [(start, first), (0, place.len.saturating_sub(first))]
-    }
-
     /// The words from a position on: those up to the ring's end, then from its start.
     fn parts(&self, position: u64) -> [&[AtomicU64]; 2] {
         let start = (position & self.len().wrapping_sub(1)) as usize;
@@ -101,45 +93,127 @@ impl Ring<'_> {
 
     /// Copies a packet out. `to` has its length.
     pub fn read(&self, place: Place, to: &mut [u8]) {
-        let mut rest = to;
-        for part in self.parts(place.start) {
-            let (now, later) = rest.split_at_mut(rest.len().min(part.len().saturating_mul(8)));
-            let mut words = part.iter();
-            let mut chunks = now.chunks_exact_mut(8);
-            for (chunk, word) in (&mut chunks).zip(&mut words) {
-                chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
-            }
-            // The last bytes, if they don't fill a word.
-            let last = words.next().map_or(0, |word| word.load(Ordering::Relaxed)).to_le_bytes();
-            for (to, from) in chunks.into_remainder().iter_mut().zip(last) {
-                *to = from;
-            }
-            rest = later;
-        }
+        self.reader(place).pull(to);
     }
 
     /// Copies a packet in. `from` has its length.
     pub fn write(&self, place: Place, from: &[u8]) {
-        let mut rest = from;
-        for part in self.parts(place.start) {
-            let (now, later) = rest.split_at(rest.len().min(part.len().saturating_mul(8)));
-            let mut words = part.iter();
-            let chunks = now.chunks_exact(8);
-            let last = chunks.remainder();
-            for (chunk, word) in chunks.zip(&mut words) {
-                let mut bytes = [0; 8];
-                bytes.copy_from_slice(chunk);
-                word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
-            }
-            if let (false, Some(word)) = (last.is_empty(), words.next()) {
-                let mut bytes = [0; 8];
-                for (to, from) in bytes.iter_mut().zip(last) {
-                    *to = *from;
-                }
-                word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
-            }
-            rest = later;
+        let mut writer = self.writer(place);
+        writer.push(from);
+        writer.finish();
+    }
+}
+
+impl<'a> Ring<'a> {
+    /// For a packet that is copied out in parts.
+    pub fn reader(&self, place: Place) -> Reader<'a> {
+        Reader { ring: *self, position: place.start, rest: [0; 8], left: 0 }
+    }
+
+    /// For a packet that is copied in, in parts.
+    pub fn writer(&self, place: Place) -> Writer<'a> {
+        Writer { ring: *self, position: place.start, left: data_words(place.len) as usize, partial: 0, bits: 0 }
+    }
+}
+
+/// Copies a packet out of a ring, from its first byte on.
+pub struct Reader<'a> {
+    ring: Ring<'a>,
+    /// Of the next word.
+    position: u64,
+    /// The last `left` of these are bytes of the word before.
+    rest: [u8; 8],
+    left: usize,
+}
+
+impl Reader<'_> {
+    /// Copies the next bytes out.
+    pub fn pull(&mut self, to: &mut [u8]) {
+        let (first, to) = to.split_at_mut(self.left.min(to.len()));
+        let begin = 8usize.saturating_sub(self.left);
+        for (to, from) in first.iter_mut().zip(self.rest.iter().skip(begin)) {
+            *to = *from;
         }
+        self.left = self.left.saturating_sub(first.len());
+        let mut chunks = to.chunks_exact_mut(8);
+        for part in self.ring.parts(self.position) {
+            let mut count = 0u64;
+            for (word, chunk) in part.iter().zip(&mut chunks) {
+                chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+                count = count.wrapping_add(1);
+            }
+            self.position = self.position.wrapping_add(count);
+        }
+        let last = chunks.into_remainder();
+        if !last.is_empty() {
+            let word = self.ring.word(self.position).map_or(0, |w| w.load(Ordering::Relaxed));
+            self.position = self.position.wrapping_add(1);
+            self.rest = word.to_le_bytes();
+            self.left = 8usize.saturating_sub(last.len());
+            for (to, from) in last.iter_mut().zip(self.rest) {
+                *to = from;
+            }
+        }
+    }
+}
+
+/// Copies a packet into a ring, from its first byte on. What is too much for it is left out.
+pub struct Writer<'a> {
+    ring: Ring<'a>,
+    /// Of the next word, and how many there are.
+    position: u64,
+    left: usize,
+    /// Bits that don't fill a word yet, and how many.
+    partial: u64,
+    bits: u32,
+}
+
+impl Writer<'_> {
+    /// Copies eight bytes for each word, of which the lowest comes first.
+    pub fn words(&mut self, words: impl Iterator<Item = u64>) {
+        let (bits, mut partial, mut left) = (self.bits, self.partial, self.left);
+        let mut words = words;
+        for part in self.ring.parts(self.position) {
+            let before = left;
+            for (word, new) in part.get(..left).unwrap_or(part).iter().zip(&mut words) {
+                word.store(partial | new.wrapping_shl(bits), Ordering::Relaxed);
+                partial = new.checked_shr(64u32.wrapping_sub(bits)).unwrap_or(0);
+                left = left.wrapping_sub(1);
+            }
+            self.position = self.position.wrapping_add(before.wrapping_sub(left) as u64);
+        }
+        (self.partial, self.left) = (partial, left);
+    }
+
+    pub fn byte(&mut self, byte: u8) {
+        self.partial |= u64::from(byte).wrapping_shl(self.bits);
+        self.bits = self.bits.wrapping_add(8);
+        if self.bits == 64 {
+            self.store();
+        }
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        let chunks = bytes.chunks_exact(8);
+        let last = chunks.remainder();
+        self.words(chunks.map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap_or_default())));
+        last.iter().for_each(|byte| self.byte(*byte));
+    }
+
+    /// Stores what doesn't fill a word.
+    pub fn finish(mut self) {
+        if self.bits > 0 {
+            self.store();
+        }
+    }
+
+    fn store(&mut self) {
+        if let (Some(word), Some(left)) = (self.ring.word(self.position), self.left.checked_sub(1)) {
+            word.store(self.partial, Ordering::Relaxed);
+            self.left = left;
+        }
+        self.position = self.position.wrapping_add(1);
+        (self.partial, self.bits) = (0, 0);
     }
 }
 

@@ -82,18 +82,50 @@ fn packets_of_all_lengths_arrive_in_order() {
 }
 
 #[test]
-fn parts_of_a_packet_are_where_it_is() {
-    let memory = Memory::new(8);
+fn packets_are_copied_in_parts() {
+    let memory = Memory::new(16);
     let ring = memory.ring();
     let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
-    let bytes: Vec<u8> = (0..30).collect();
-    for _ in 0..20 {
-        assert_eq!(send(ring, &mut producer, &bytes), Ok(None));
+    let mut numbers = Numbers(7);
+    for round in 0..2000 {
+        let bytes: Vec<u8> = (0..14 + round % 100).map(|n| (n * 7 + round) as u8).collect();
+        let mut cut = |len: usize| numbers.next() as usize % (len + 1);
+        let place = producer.reserve(ring, bytes.len()).unwrap();
+        let mut writer = ring.writer(place);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(cut(rest.len()));
+            writer.push(now);
+            rest = later;
+        }
+        writer.finish();
+        assert_eq!(producer.publish(ring, place), None);
         let place = consumer.next(ring).unwrap().unwrap();
-        let all: Vec<u8> = memory.words.iter().flat_map(|w| w.load(Ordering::Relaxed).to_le_bytes()).collect();
-        let [a, b] = ring.spans(place);
-        assert_eq!([&all[a.0..a.0 + a.1], &all[b.0..b.0 + b.1]].concat(), bytes);
+        let mut got = vec![0; bytes.len()];
+        let mut reader = ring.reader(place);
+        let mut rest = &mut got[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut(cut(rest.len()));
+            reader.pull(now);
+            rest = later;
+        }
+        assert_eq!(got, bytes);
         assert_eq!(consumer.release(ring, place), None);
+    }
+}
+
+#[test]
+fn what_is_too_much_for_a_packet_is_left_out() {
+    let memory = Memory::new(8);
+    let ring = memory.ring();
+    let place = Producer::default().reserve(ring, 14).unwrap();
+    for start in 0..9 {
+        let mut writer = ring.writer(place);
+        writer.push(&[1; 9][..start]);
+        writer.push(&[2; 40]);
+        writer.finish();
+        let words: Vec<_> = memory.words.iter().map(|w| w.load(Ordering::Relaxed)).collect();
+        assert!(words[1] != 0 && words[2] != 0 && words[0] == 0 && words[3..].iter().all(|w| *w == 0), "{words:?}");
     }
 }
 

@@ -73,8 +73,11 @@ fn rings(steps: &[Step]) {
                     assert!((MIN_PACKET..=MAX_PACKET).contains(&place.len) && place.len <= (WORDS - 1) * 8);
                     ring.read(place, &mut bytes[..place.len]);
                     assert_eq!(ring.header(place)[..], bytes[..MIN_PACKET]);
-                    let [a, b] = ring.spans(place);
-                    assert!(a.0 + a.1 <= WORDS * 8 && b.0 + b.1 <= WORDS * 8 && a.1 + b.1 == place.len);
+                    let (mut reader, mut parts) = (ring.reader(place), vec![0; place.len]);
+                    let (first, second) = parts.split_at_mut(place.len / 3);
+                    reader.pull(first);
+                    reader.pull(second);
+                    assert_eq!(parts, bytes[..place.len]);
                     let _ = consumer.release(ring, place);
                 }
             }

@@ -104,6 +104,63 @@ impl Drop for Pieces {
     }
 }
 
+/// Goes along pieces, from their first byte on.
+#[derive(Debug)]
+pub struct Cursor<'a> {
+    rest: &'a [Piece],
+    /// Bytes of the first one that are done.
+    done: u64,
+}
+
+impl<'a> Cursor<'a> {
+    pub fn new(pieces: &'a [Piece]) -> Self {
+        Self { rest: pieces, done: 0 }
+    }
+
+    /// Where the next bytes are, at most `len` and at least one. `None`: there are no more.
+    fn next(&mut self, len: usize) -> Option<(u64, usize)> {
+        loop {
+            let first = self.rest.first()?;
+            let left = first.len.saturating_sub(self.done);
+            if left > 0 {
+                let (at, now) = (first.offset + self.done, left.min(len as u64));
+                self.done += now;
+                return Some((at, now as usize));
+            }
+            self.rest = self.rest.get(1..)?;
+            self.done = 0;
+        }
+    }
+
+    /// Copies the next bytes out. False: there are not so many.
+    pub fn read(&mut self, to: &mut [u8]) -> bool {
+        let mut rest = to;
+        while !rest.is_empty() {
+            let Some((at, len)) = self.next(rest.len()) else { return false };
+            let (now, later) = rest.split_at_mut(len);
+            if app_memory::get().read(at, now).is_err() {
+                return false;
+            }
+            rest = later;
+        }
+        true
+    }
+
+    /// Copies bytes to the next places. False: there are not so many.
+    pub fn write(&mut self, from: &[u8]) -> bool {
+        let mut rest = from;
+        while !rest.is_empty() {
+            let Some((at, len)) = self.next(rest.len()) else { return false };
+            let (now, later) = rest.split_at(len);
+            if app_memory::get().write(at, now).is_err() {
+                return false;
+            }
+            rest = later;
+        }
+        true
+    }
+}
+
 /// Makes room for one more piece; it may be refused.
 fn reserve_small(list: &mut SmallVec<[Piece; 2]>) -> Result<(), Errno> {
     let grows = list.len() == list.capacity();

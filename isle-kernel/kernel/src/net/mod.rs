@@ -32,6 +32,8 @@ static WATCHER: AtomicUsize = AtomicUsize::new(NOBODY);
 /// When there is something to do, as far as is known; and when the watcher looks at the latest.
 static DEADLINE: AtomicU64 = AtomicU64::new(NEVER);
 static WATCHED_UNTIL: AtomicU64 = AtomicU64::new(NEVER);
+/// When the network was looked after last.
+static LAST_WORK: AtomicU64 = AtomicU64::new(0);
 /// Linux has written nonsense to the rings.
 static IS_OFF: AtomicBool = AtomicBool::new(false);
 
@@ -57,6 +59,7 @@ fn switch_off() {
 fn work(stack: &mut Stack) {
     let next = stack.poll().unwrap_or(NEVER);
     DEADLINE.store(next, Ordering::SeqCst);
+    LAST_WORK.store(time::monotonic_ns(), Ordering::Relaxed);
     let watcher = WATCHER.load(Ordering::SeqCst);
     if watcher != NOBODY && watcher != cpu::index() && next < WATCHED_UNTIL.load(Ordering::SeqCst) {
         // It idles, and has to know.
@@ -119,6 +122,11 @@ pub fn end_watch(cpu: usize) {
         }
     }
     WATCHER.store(NOBODY, Ordering::SeqCst);
+}
+
+/// When the network was looked after last, in ns of CLOCK_MONOTONIC.
+pub fn last_work() -> u64 {
+    LAST_WORK.load(Ordering::Relaxed)
 }
 
 /// Whether nobody watches though there is a network.

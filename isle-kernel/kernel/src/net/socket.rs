@@ -8,6 +8,7 @@ use super::stack::Stack;
 use super::{address, lock};
 use crate::errno::Errno;
 use crate::kept::event;
+use crate::mem::access::Cursor;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -90,9 +91,9 @@ pub struct Socket {
     inner: Mutex<Inner>,
 }
 
-/// Some bytes that have come, from whom, and how many there were.
+/// How many bytes have come, from whom, and how many there were.
 pub struct Received {
-    pub bytes: Vec<u8>,
+    pub count: usize,
     pub from: Option<IpEndpoint>,
     pub len: usize,
 }
@@ -280,11 +281,11 @@ impl Socket {
         self.flags.load(Ordering::Relaxed) != 0
     }
 
-    /// Sends some bytes, as many as there is room for. `None`: for none.
-    pub fn send(&self, bytes: &[u8], to: Option<IpEndpoint>) -> Result<Option<usize>, Errno> {
+    /// Sends at most `len` bytes, which the cursor is at, as many as there is room for. `None`: for none.
+    pub fn send(&self, from: &mut Cursor<'_>, len: usize, to: Option<IpEndpoint>) -> Result<Option<usize>, Errno> {
         let (mut stack, mut inner) = self.open()?;
         if !self.is_stream {
-            return self.send_datagram(&mut stack, &mut inner, bytes, to);
+            return self.send_datagram(&mut stack, &mut inner, from, len, to);
         }
         let Stage::Stream(handle) = inner.stage else { return Err(Errno::EPIPE) };
         inner.note(stack.stream(handle));
@@ -294,14 +295,25 @@ impl Socket {
         if inner.is_connecting {
             return Ok(None);
         }
-        if bytes.is_empty() {
+        let socket = stack.stream(handle);
+        let mut sent = 0;
+        // The room may be in two parts.
+        while sent < len {
+            let now = socket.send(|room| {
+                let now = room.len().min(len - sent);
+                let is_there = room.get_mut(..now).is_some_and(|place| from.read(place));
+                let now = if is_there { now } else { 0 };
+                (now, now)
+            });
+            match now {
+                Ok(0) => break,
+                Ok(now) => sent += now,
+                Err(_) => return Err(Errno::EPIPE),
+            }
+        }
+        if len == 0 {
             return Ok(Some(0));
         }
-        let socket = stack.stream(handle);
-        let sent = match socket.send_slice(bytes) {
-            Ok(sent) => sent,
-            Err(_) => return Err(Errno::EPIPE),
-        };
         super::work(&mut stack);
         Ok((sent > 0).then_some(sent))
     }
@@ -310,11 +322,12 @@ impl Socket {
         &self,
         stack: &mut Stack,
         inner: &mut Inner,
-        bytes: &[u8],
+        from: &mut Cursor<'_>,
+        len: usize,
         to: Option<IpEndpoint>,
     ) -> Result<Option<usize>, Errno> {
         let mut to = to.or(inner.peer).ok_or(Errno::EDESTADDRREQ)?;
-        if bytes.len() > MAX_DATAGRAM {
+        if len > MAX_DATAGRAM {
             return Err(Errno::EMSGSIZE);
         }
         if inner.is_write_shut {
@@ -324,9 +337,12 @@ impl Socket {
             to.addr = loopback(to.addr);
         }
         let handle = self.datagram(stack, inner)?;
-        let socket = stack.datagram(handle);
-        match socket.send_slice(bytes, udp::UdpMetadata::from(to)) {
-            Ok(()) => {}
+        match stack.datagram(handle).send(len, udp::UdpMetadata::from(to)) {
+            Ok(place) => {
+                if !from.read(place) {
+                    place.fill(0);
+                }
+            }
             Err(udp::SendError::BufferFull) => {
                 super::work(stack);
                 return Ok(None);
@@ -334,15 +350,15 @@ impl Socket {
             Err(udp::SendError::Unaddressable) => return Err(Errno::EINVAL),
         }
         super::work(stack);
-        Ok(Some(bytes.len()))
+        Ok(Some(len))
     }
 
-    /// Receives at most `room` bytes. `None`: nothing is there yet.
-    pub fn receive(&self, room: usize, peeks: bool) -> Result<Option<Received>, Errno> {
+    /// Receives at most `room` bytes to where the cursor is. `None`: nothing is there yet.
+    pub fn receive(&self, to: &mut Cursor<'_>, room: usize, peeks: bool) -> Result<Option<Received>, Errno> {
         let (mut stack, mut inner) = self.open()?;
         match inner.stage {
             Stage::Stream(handle) => {
-                let received = inner.receive_stream(stack.stream(handle), room, peeks)?;
+                let received = inner.receive_stream(stack.stream(handle), to, room, peeks)?;
                 if received.is_some() {
                     if super::has_work() || !peeks {
                         super::work(&mut stack);
@@ -350,13 +366,13 @@ impl Socket {
                     return Ok(received);
                 }
                 super::work(&mut stack);
-                inner.receive_stream(stack.stream(handle), room, peeks)
+                inner.receive_stream(stack.stream(handle), to, room, peeks)
             }
             _ if self.is_stream => Err(Errno::ENOTCONN),
             _ => {
                 let handle = self.datagram(&mut stack, &mut inner)?;
                 super::work(&mut stack);
-                inner.receive_datagram(stack.datagram(handle), room, peeks, self.is_v6)
+                inner.receive_datagram(stack.datagram(handle), to, room, peeks, self.is_v6)
             }
         }
     }
@@ -556,35 +572,40 @@ impl Inner {
     fn receive_stream(
         &mut self,
         socket: &mut tcp::Socket<'_>,
+        to: &mut Cursor<'_>,
         room: usize,
         peeks: bool,
     ) -> Result<Option<Received>, Errno> {
         self.note(socket);
-        let of = |bytes: Vec<u8>| Received { len: bytes.len(), bytes, from: None };
+        let of = |count: usize| Received { count, len: count, from: None };
         if self.is_connecting {
             return Ok(None);
         }
         if socket.recv_queue() > 0 {
             let len = room.min(socket.recv_queue());
-            let mut bytes: Vec<u8> = crate::mem::buffer(len)?;
             if peeks {
+                let mut bytes: Vec<u8> = crate::mem::buffer(len)?;
                 bytes.resize(len, 0);
-                let got = socket.peek_slice(&mut bytes);
-                bytes.truncate(got.unwrap_or(0));
-                return Ok(Some(of(bytes)));
+                let got = socket.peek_slice(&mut bytes).unwrap_or(0);
+                return match bytes.get(..got).is_some_and(|bytes| to.write(bytes)) {
+                    true => Ok(Some(of(got))),
+                    false => Err(Errno::EFAULT),
+                };
             }
             // They may be in two parts.
-            while bytes.len() < len {
+            let mut done = 0;
+            while done < len {
                 let took = socket.recv(|part| {
-                    let now = part.get(..len - bytes.len()).unwrap_or(part);
-                    bytes.extend_from_slice(now);
-                    (now.len(), now.len())
+                    let now = part.get(..len - done).unwrap_or(part);
+                    let took = if to.write(now) { now.len() } else { 0 };
+                    (took, took)
                 });
-                if took.unwrap_or(0) == 0 {
-                    break;
+                match took {
+                    Ok(took) if took > 0 => done += took,
+                    _ => break,
                 }
             }
-            return Ok(Some(of(bytes)));
+            return if done > 0 || room == 0 { Ok(Some(of(done))) } else { Err(Errno::EFAULT) };
         }
         if let Some(errno) = self.error.take() {
             return Err(errno);
@@ -593,12 +614,13 @@ impl Inner {
             return Err(Errno::ENOTCONN);
         }
         let is_at_end = !socket.may_recv() || self.is_read_shut || room == 0;
-        Ok(is_at_end.then(|| of(Vec::new())))
+        Ok(is_at_end.then(|| of(0)))
     }
 
     fn receive_datagram(
         &mut self,
         socket: &mut udp::Socket<'_>,
+        to: &mut Cursor<'_>,
         room: usize,
         peeks: bool,
         is_v6: bool,
@@ -608,7 +630,7 @@ impl Inner {
         };
         loop {
             let Ok((bytes, metadata)) = socket.peek() else {
-                return Ok(self.is_read_shut.then(|| Received { bytes: Vec::new(), from: None, len: 0 }));
+                return Ok(self.is_read_shut.then_some(Received { count: 0, from: None, len: 0 }));
             };
             let (from, len) = (metadata.endpoint, bytes.len());
             if !wanted(from) {
@@ -617,12 +639,11 @@ impl Inner {
                 continue;
             }
             let now = bytes.get(..room.min(len)).unwrap_or(bytes);
-            let mut copy = crate::mem::buffer(now.len())?;
-            copy.extend_from_slice(now);
+            let (count, is_written) = (now.len(), to.write(now));
             if !peeks {
                 let _ = socket.recv();
             }
-            return Ok(Some(Received { bytes: copy, from: Some(from), len }));
+            return if is_written { Ok(Some(Received { count, from: Some(from), len })) } else { Err(Errno::EFAULT) };
         }
     }
 }

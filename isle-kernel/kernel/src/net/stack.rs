@@ -126,8 +126,9 @@ fn buffer_len() -> Result<usize, Errno> {
     match heap_left() / (heap_size() / 100).max(1) {
         85.. => Ok(1 << 20),
         70.. => Ok(256 << 10),
-        50.. => Ok(64 << 10),
-        8.. => Ok(16 << 10),
+        60.. => Ok(64 << 10),
+        40.. => Ok(16 << 10),
+        8.. => Ok(4 << 10),
         _ => Err(Errno::ENOMEM),
     }
 }
@@ -203,6 +204,11 @@ impl Stack {
     /// Whether an address is the isle's own.
     pub fn has_address(&self, address: IpAddress) -> bool {
         self.interface.has_ip_addr(address)
+    }
+
+    /// The isle's own addresses.
+    pub fn addresses(&self) -> Vec<IpCidr> {
+        self.interface.ip_addrs().to_vec()
     }
 
     /// The address from which the isle speaks to another.
@@ -397,14 +403,16 @@ impl Stack {
             }
             None => {}
         }
-        if listener.pending.len() >= listener.backlog {
+        let mut socket = new_stream();
+        if listener.pending.len() >= listener.backlog || socket.is_err() {
             // Who is only half there makes way; else the other side tries again.
             let half = |h: &SocketHandle| !is_established(sockets.get(*h));
             let Some(at) = listener.pending.iter().position(half) else { return self.device.unstage() };
             let handle = listener.pending.remove(at);
             sockets.remove(handle);
+            socket = socket.or_else(|_| new_stream());
         }
-        let Ok(mut socket) = new_stream() else { return self.device.unstage() };
+        let Ok(mut socket) = socket else { return self.device.unstage() };
         if socket.listen(IpListenEndpoint::from(to)).is_err() {
             return;
         }

@@ -28,8 +28,13 @@ pub use task::{CpuMask, Registers, Task};
 /// How long a thread may go on while others want its CPU.
 pub const SLICE_NS: u64 = 4_000_000;
 
-/// How long an idle CPU looks around before it halts: about what a halt and an interrupt would cost.
-const SPIN_NS: u64 = 20_000;
+/// How long an idle CPU looks around before it halts: about what an answer over the network takes, so that who asks and waits
+/// needn't be woken by an interrupt.
+const SPIN_NS: u64 = 100_000;
+
+/// How long nobody looks after the network before a CPU that halts is woken to watch it instead of one that runs a thread. Who
+/// has waited for the network will most often be back before that.
+const WATCH_NS: u64 = 1_000_000;
 
 /// How often a thread that spins for Linux looks before it pauses and lets interrupts in. In a virtual machine a PAUSE may take
 /// longer than the answer.
@@ -123,6 +128,8 @@ struct Cpu {
     armed: AtomicU64,
     /// When the first sleeper had to be woken when the timer was looked at last.
     armed_for_sleeper: AtomicU64,
+    /// When another CPU has to watch the network, as long as a thread runs.
+    hand_over: AtomicU64,
     /// All CPUs: whether a thread runs.
     busy: AtomicBool,
     /// All CPUs: halts, or is about to.
@@ -157,6 +164,7 @@ pub fn init() {
             slice_ticks: time::from_ns(SLICE_NS),
             armed: AtomicU64::new(NEVER),
             armed_for_sleeper: AtomicU64::new(NEVER),
+            hand_over: AtomicU64::new(NEVER),
             busy: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             ready: AtomicUsize::new(0),
@@ -327,6 +335,11 @@ fn choose(task: &Task) -> usize {
     let last = task.cpu.load(Ordering::SeqCst);
     let allowed = task.allowed();
     let fits = |c: &&Cpu| allowed.contains(c.index);
+    // One that looks for work and finds some for a thread does it itself, instead of waking another.
+    let here = this();
+    if fits(&here) && here.load() == 0 {
+        return here.index;
+    }
     let was = cpus().get(last).filter(fits);
     if let Some(was) = was {
         if was.load() == 0 {
@@ -462,6 +475,9 @@ pub fn interrupted(me: &Arc<Task>) {
     crate::net::poll();
     cpu.wake_sleepers();
     cpu.wake_answered();
+    if cpu.hand_over.load(Ordering::Relaxed) <= time::monotonic_ns() {
+        hand_over_watch(cpu);
+    }
     let end = cpu.slice_end.load(Ordering::Relaxed);
     // The timer goes by another clock, and may come a little early.
     if end != 0 && time::tsc().saturating_add(cpu.slice_ticks / 16) >= end {
@@ -476,6 +492,11 @@ pub fn before_user() {
     let next = cpu.first_sleeper.load(Ordering::Relaxed);
     if (cpu.ready.load(Ordering::Relaxed) > 0 && unset()) || next != cpu.armed_for_sleeper.load(Ordering::Relaxed) {
         cpu.arm();
+    }
+    let hand_over = cpu.hand_over.load(Ordering::Relaxed);
+    if cpu.armed.load(Ordering::Relaxed) > hand_over {
+        cpu.armed.store(hand_over, Ordering::Relaxed);
+        apic::set_timer(hand_over.saturating_sub(time::monotonic_ns()));
     }
 }
 
@@ -600,12 +621,21 @@ pub fn wait_for_linux(me: &Arc<Task>, answer: &Answer, by: By) -> Woken {
     woken
 }
 
-/// This CPU is about to run a thread: if nobody watches the network, another one that halts does so from now on.
+/// Whether a CPU that halts could watch the network instead of this one.
+fn other_watcher(me: &Cpu) -> Option<&'static Cpu> {
+    let is_free = |c: &&Cpu| c.index != me.index && c.halted.load(Ordering::SeqCst);
+    crate::net::is_unwatched().then(|| cpus().iter().find(is_free))?
+}
+
+/// Has another CPU watch the network, if nobody does, nor looks after it by himself.
 fn hand_over_watch(me: &Cpu) {
-    if !crate::net::is_unwatched() {
+    let until = crate::net::last_work().saturating_add(WATCH_NS);
+    if until > time::monotonic_ns() && crate::net::is_unwatched() {
+        me.hand_over.store(until, Ordering::Relaxed);
         return;
     }
-    if let Some(other) = cpus().iter().find(|c| c.index != me.index && c.halted.load(Ordering::SeqCst)) {
+    me.hand_over.store(NEVER, Ordering::Relaxed);
+    if let Some(other) = other_watcher(me) {
         apic::kick(other.index);
     }
 }
@@ -619,10 +649,13 @@ pub fn idle() -> ! {
         cpu.wake_sleepers();
         cpu.wake_answered();
         if let Some(next) = cpu.pop().or_else(|| steal(cpu)) {
-            hand_over_watch(cpu);
+            if other_watcher(cpu).is_some() {
+                cpu.hand_over.store(time::monotonic_ns().saturating_add(WATCH_NS), Ordering::Relaxed);
+            }
             let to = next.flow.clone();
             cpu.begin(Some(next));
             flow::switch(&cpu.idle, &to);
+            cpu.hand_over.store(NEVER, Ordering::Relaxed);
             continue;
         }
         let is_called = || cpu.ready.load(Ordering::SeqCst) > 0 || cpu.has_answer() || crate::serve::has_orders();

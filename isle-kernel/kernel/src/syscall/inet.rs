@@ -2,10 +2,12 @@
 
 //! Sockets of AF_INET and AF_INET6, which are the isle's own.
 
-use super::{nr, Outcome};
+use super::{interface, nr, Outcome};
 use crate::errno::{Errno, Fail};
 use crate::fd::{File, Kind};
 use crate::kept::Kept;
+use crate::mem::access::{Cursor, Pieces};
+use crate::mem::space::Access;
 use crate::net::address;
 use crate::net::socket::{Received, Socket};
 use crate::sched::{self, Woken};
@@ -24,6 +26,8 @@ use smoltcp::wire::IpEndpoint;
 
 /// Most bytes that are moved at once.
 const CHUNK: u64 = 256 << 10;
+/// No datagram is longer.
+const LONGEST: u64 = 1 << 16;
 /// Longest address.
 const NAME_MAX: u64 = 128;
 /// Protocols that socket(2) may name.
@@ -169,33 +173,30 @@ pub fn accept(t: &mut Thread, socket: &Socket, [_, to, len, flags, ..]: [u64; 6]
     open(t, new, flags)
 }
 
-/// Those bytes of buffers that come after `skip`, at most `len`.
-fn gather(t: &Thread, buffers: &[(u64, u64)], mut skip: u64, len: u64) -> Result<Vec<u8>, Errno> {
-    let mut data = crate::mem::buffer(len as usize)?;
+/// The pieces of buffers that come after `skip`, at most `len` bytes; and how many those are.
+fn pieces(
+    t: &Thread,
+    buffers: &[(u64, u64)],
+    mut skip: u64,
+    len: u64,
+    access: Access,
+) -> Result<(Pieces, usize), Errno> {
+    let mut list = Pieces::of(&t.task);
+    let mut held = 0;
     for (address, part) in buffers {
         let skipped = skip.min(*part);
         skip -= skipped;
-        let now = (part - skipped).min(len - data.len() as u64);
-        let start = data.len();
-        data.resize(start + now as usize, 0);
-        if let Some(place) = data.get_mut(start..) {
-            t.memory().read(address.wrapping_add(skipped), place)?;
+        let wanted = (part - skipped).min(len - held);
+        if wanted == 0 {
+            continue;
+        }
+        match t.memory().pieces(address.wrapping_add(skipped), wanted, access, usize::MAX, &mut list) {
+            Ok(now) => held += now,
+            Err(errno) if held == 0 => return Err(errno),
+            Err(_) => break,
         }
     }
-    Ok(data)
-}
-
-/// Puts bytes into buffers, behind `skip`.
-fn scatter(t: &Thread, buffers: &[(u64, u64)], mut skip: u64, bytes: &[u8]) -> Result<(), Errno> {
-    let mut rest = bytes;
-    for (address, len) in buffers {
-        let skipped = skip.min(*len);
-        skip -= skipped;
-        let (now, later) = rest.split_at((len - skipped).min(rest.len() as u64) as usize);
-        t.memory().write(address.wrapping_add(skipped), now)?;
-        rest = later;
-    }
-    Ok(())
+    Ok((list, held as usize))
 }
 
 fn total(buffers: &[(u64, u64)]) -> u64 {
@@ -221,13 +222,19 @@ pub fn send(t: &mut Thread, socket: &Socket, buffers: &[(u64, u64)], name: Optio
     let timeout = socket.options().timeouts[1];
     let mut done = 0;
     loop {
-        let data = gather(t, buffers, done, (len - done).min(CHUNK))?;
+        let (list, now) = match pieces(t, buffers, done, (len - done).min(CHUNK), Access::Read) {
+            Err(_) if done > 0 => return Ok(done),
+            other => other?,
+        };
+        if !socket.is_stream && (now as u64) < len {
+            return Err(Errno::EFAULT.into());
+        }
+        let mut from = Cursor::new(&list);
         let mut sent = 0;
         let result = wait_for(t, socket, may_wait, timeout, |_, _| {
-            let rest = data.get(sent..).unwrap_or_default();
-            let Some(now) = socket.send(rest, to)? else { return Ok(None) };
-            sent += now;
-            Ok((sent >= data.len()).then_some(()))
+            let Some(more) = socket.send(&mut from, now - sent, to)? else { return Ok(None) };
+            sent += more;
+            Ok((sent >= now).then_some(()))
         });
         done += sent as u64;
         match result {
@@ -262,21 +269,25 @@ pub fn receive(
     let timeout = socket.options().timeouts[0];
     let mut done = 0;
     loop {
-        let room = (len - done).min(if socket.is_stream { CHUNK } else { u64::MAX }) as usize;
-        let result = wait_for(t, socket, may_wait, timeout, |_, _| Ok(socket.receive(room, peeks)?));
-        let Received { bytes, from, len: whole } = match result {
+        let room = (len - done).min(if socket.is_stream { CHUNK } else { LONGEST });
+        let (list, room) = match pieces(t, buffers, done, room, Access::Write) {
+            Err(_) if done > 0 => return Ok((done, None, 0)),
+            other => other?,
+        };
+        let mut to = Cursor::new(&list);
+        let result = wait_for(t, socket, may_wait, timeout, |_, _| Ok(socket.receive(&mut to, room, peeks)?));
+        let Received { count, from, len: whole } = match result {
             Err(Fail::Ended) => return Err(Fail::Ended),
             Err(_) if done > 0 => return Ok((done, None, 0)),
             other => other?,
         };
-        scatter(t, buffers, done, &bytes)?;
-        done += bytes.len() as u64;
+        done += count as u64;
         if !socket.is_stream {
-            let is_cut = whole > bytes.len();
-            let count = if flags & MSG_TRUNC != 0 { whole } else { bytes.len() };
-            return Ok((count as u64, from, if is_cut { MSG_TRUNC } else { 0 }));
+            let is_cut = whole > count;
+            let told = if flags & MSG_TRUNC != 0 { whole } else { count };
+            return Ok((told as u64, from, if is_cut { MSG_TRUNC } else { 0 }));
         }
-        if bytes.is_empty() || done >= len || !wants_all {
+        if count == 0 || done >= len || !wants_all {
             return Ok((done, None, 0));
         }
     }
@@ -340,7 +351,7 @@ pub fn getpeername(t: &mut Thread, socket: &Socket, [_, to, len, ..]: [u64; 6]) 
 pub fn ioctl(t: &mut Thread, socket: &Socket, request: u32, at: u64) -> Outcome {
     let (input, output) = match request {
         FIONREAD | SIOCOUTQ => socket.queued()?,
-        _ => return Err(Errno::ENOTTY.into()),
+        _ => return interface::ioctl(t, request, at),
     };
     let count = if request == FIONREAD { input } else { output };
     t.memory().write(at, &(count as u32).to_le_bytes())?;

@@ -10,6 +10,7 @@ mod file;
 mod futex;
 mod identity;
 mod inet;
+mod interface;
 mod info;
 mod kept;
 mod memory;
