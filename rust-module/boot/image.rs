@@ -2,7 +2,7 @@
 
 //! The image that `path` names.
 
-use super::elf::Elf;
+use crate::abi::load::elf::Elf;
 use crate::kapi::file::Contents;
 use kernel::prelude::*;
 

@@ -3,13 +3,13 @@
 //! Fills an isle's memory: image, page tables, boot information, shared structures.
 
 use super::image::Image;
-use super::layout::Layout;
-use super::pagetable::{Access, Builder};
 use super::shared::Shared;
 use crate::abi::boot::{BootInfo, Range, DIRECT_MAP, DIRECT_MAP_SIZE, MAGIC, MAX_RANGES};
 use crate::abi::clock::{Clock, Sample, Steering};
 use crate::abi::control::{Control, NO_DOORBELL};
 use crate::abi::cpu::Cpu;
+use crate::abi::load::layout::Layout;
+use crate::abi::load::pagetable::{Access, Builder};
 use crate::abi::net::Net;
 use crate::kapi::apic::ApicId;
 use crate::kapi::shm::Mapping;

@@ -2,10 +2,7 @@
 
 //! Booting: from an image in a file to CPUs that run it.
 
-pub mod elf;
 pub mod image;
-pub mod layout;
 pub mod load;
-pub mod pagetable;
 pub mod shared;
 pub mod start;

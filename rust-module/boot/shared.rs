@@ -2,12 +2,12 @@
 
 //! The structures that a running isle shares with the module. All that is read here is untrusted.
 
-use super::layout::Layout;
 use crate::abi::app::{self, App};
 use crate::abi::channel::{Channel, CHANNEL_SIZE};
 use crate::abi::clock::Clock;
 use crate::abi::control::{self, Control};
 use crate::abi::cpu::Cpu;
+use crate::abi::load::layout::Layout;
 use crate::abi::log::LogRing;
 use crate::abi::net::Net;
 use crate::kapi::irq::Bell;

@@ -4,10 +4,10 @@
 
 use super::image::Image;
 use super::load::Loaded;
-use super::pagetable;
 use crate::abi::boot::{Range, DIRECT_MAP};
 use crate::abi::cpu;
 use crate::abi::image::{TrampolineArgs, TRAMPOLINE_ARGS};
+use crate::abi::load::pagetable;
 use crate::abi::PAGE_SIZE;
 use crate::kapi::apic::{self, ApicId};
 use crate::kapi::shm::{self, Mapping};

@@ -129,7 +129,7 @@ unsafe impl Plain for abi::door::Attachment {}
 // SAFETY: As above.
 unsafe impl Plain for abi::door::Status {}
 
-impl crate::boot::pagetable::Tables for Mapping {
+impl crate::abi::load::pagetable::Tables for Mapping {
     type Error = Error;
 
     fn read(&self, table: u64, index: u64) -> Result<u64> {

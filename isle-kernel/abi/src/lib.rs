@@ -9,9 +9,11 @@
 //! | file | shared between | what |
 //! |---|---|---|
 //! | `image.rs` | module, isle kernel | the ELF note that makes a file an isle kernel; trampoline |
+//! | `load/` | module, proxy | how an isle kernel is loaded |
 //! | `boot.rs` | module, isle kernel | what a starting isle is told about itself |
 //! | `cpu.rs` | module, isle kernel | per CPU: identity, life sign, counters |
 //! | `control.rs` | module, isle kernel | orders to the isle, its state, its reason to crash |
+//! | `machine.rs` | proxy, isle kernel | a virtual machine of its own |
 //! | `log.rs` | module, isle kernel | the log ring |
 //! | `clock.rs` | module, isle kernel, programs | the clock page |
 //! | `app.rs` | module, isle kernel | orders to and state of one application slot |
@@ -37,7 +39,9 @@ pub mod control;
 pub mod cpu;
 pub mod door;
 pub mod image;
+pub mod load;
 pub mod log;
+pub mod machine;
 pub mod net;
 pub mod offload;
 pub mod protocol;

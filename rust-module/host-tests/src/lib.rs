@@ -10,11 +10,5 @@ use hermit_abi as abi;
 mod addresses;
 #[path = "../../partition/cpulist.rs"]
 mod cpulist;
-#[path = "../../boot/elf.rs"]
-mod elf;
-#[path = "../../boot/layout.rs"]
-mod layout;
-#[path = "../../boot/pagetable.rs"]
-mod pagetable;
 #[path = "../../partition/size.rs"]
 mod size;

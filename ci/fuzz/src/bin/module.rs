@@ -14,11 +14,6 @@ pub use hermit_abi as abi;
 
 #[path = "."]
 mod boot {
-    #[path = "../../../../rust-module/boot/elf.rs"]
-    pub mod elf;
-    #[path = "../../../../rust-module/boot/layout.rs"]
-    #[allow(dead_code)]
-    pub mod layout;
     #[path = "../../../../rust-module/boot/shared.rs"]
     #[allow(dead_code)]
     pub mod shared;
@@ -35,7 +30,8 @@ mod log;
 mod size;
 
 use abi::boot::Range;
-use boot::layout::Layout;
+use abi::load::elf::Elf;
+use abi::load::layout::Layout;
 use boot::shared::Shared;
 use kapi::shm::Mapping;
 
@@ -195,7 +191,7 @@ fn image(notes: &[u8], segments: &[([Word; 7], u8)], note_patches: &[Patch], pat
 }
 
 fn judge_image(file: &[u8]) {
-    let Ok(elf) = boot::elf::Elf::parse(file) else { return };
+    let Ok(elf) = Elf::parse(file) else { return };
     let (low, high) = (abi::image::IMAGE_BASE, abi::image::IMAGE_END);
     let page = abi::PAGE_SIZE;
     assert!(elf.base >= low && elf.base % page == 0 && elf.len % page == 0 && elf.len <= high - low);

@@ -1,12 +1,12 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The ELF file of an isle kernel, as far as loading it needs (System V ABI, chapters 4 and 5).
 //!
 //! Depends on nothing but the shared layouts, so it is tested and fuzzed on the host. Every number in the
 //! file is untrusted.
 
-use crate::abi;
-use crate::abi::image::{ImageNote, IMAGE_BASE, IMAGE_END, NOTE_NAME, NOTE_TYPE, TRAMPOLINE_ARGS};
+use super::super as abi;
+use super::super::image::{ImageNote, IMAGE_BASE, IMAGE_END, NOTE_NAME, NOTE_TYPE, TRAMPOLINE_ARGS};
 
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;

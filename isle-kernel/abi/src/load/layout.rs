@@ -1,12 +1,12 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Where what goes in an isle's memory. Depends on the shared layouts only, so it is tested on the host.
 //!
 //! See `abi/boot.rs` for the order in the kernel part.
 
-use crate::abi::boot::{BootInfo, Range, BOOT_STACK_SIZE};
-use crate::abi::{app::App, channel::Channel, clock::Clock, control::Control, cpu::Cpu, log::LogRing, net::Net};
-use crate::abi::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use super::super::boot::{BootInfo, Range, BOOT_STACK_SIZE};
+use super::super::{app::App, channel::Channel, clock::Clock, control::Control, cpu::Cpu, log::LogRing, net::Net};
+use super::super::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use core::cmp::Reverse;
 use core::mem::size_of;
 
@@ -42,11 +42,16 @@ pub struct Layout {
 impl Layout {
     /// Plans an isle with these memory ranges (ascending, 2 MiB aligned). `None`: no range is large enough.
     pub fn plan(ranges: &[Range], image_len: u64, cpus: u32) -> Option<Self> {
+        let len = Self::plan_at(0, ranges, image_len, cpus)?.kernel_part.len;
+        Self::plan_at(place(ranges, len)?, ranges, image_len, cpus)
+    }
+
+    /// Plans one whose kernel part begins there, whether that much memory is there or not.
+    pub fn plan_at(start: u64, ranges: &[Range], image_len: u64, cpus: u32) -> Option<Self> {
         let total = ranges.iter().try_fold(0u64, |sum, r| sum.checked_add(r.len))?;
         let tables_len = table_pages(ranges, image_len) * PAGE_SIZE;
         let pool_len = MIN_POOL.max(total / 64).max((total / 16).min(SOCKET_POOL));
-        let from = |start| Self::from(start, image_len, tables_len, cpus, pool_len);
-        Some(from(place(ranges, from(0).kernel_part.len)?))
+        Some(Self::from(start, image_len, tables_len, cpus, pool_len))
     }
 
     /// Everything, one behind the other.

@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The first page tables of an isle: 4 levels (SDM vol. 3, 4.5). Depends on nothing, so it is tested on the host.
 
-use crate::abi::boot::Range;
+use super::super::boot::Range;
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -10,8 +10,8 @@ const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
-const PAGE: u64 = crate::abi::PAGE_SIZE;
-const LARGE_PAGE: u64 = crate::abi::LARGE_PAGE_SIZE;
+const PAGE: u64 = super::super::PAGE_SIZE;
+const LARGE_PAGE: u64 = super::super::LARGE_PAGE_SIZE;
 
 /// Memory that page tables are in, by physical address.
 pub trait Tables {

@@ -1,9 +1,9 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
+use super::super::super::boot::DIRECT_MAP;
+use super::super::super::image::IMAGE_BASE;
+use super::super::layout::Layout;
 use super::*;
-use crate::abi::boot::DIRECT_MAP;
-use crate::abi::image::IMAGE_BASE;
-use crate::layout::Layout;
 use std::cell::RefCell;
 use std::collections::HashMap;
 

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A virtual machine of an isle kernel's own: what the proxy, who loads it, and the isle kernel agree on.
+//!
+//! The proxy shares the machine's memory, and writes everything there that `hermit.ko` writes to an isle's, but for the image, which
+//! the machine's loader puts at [`IMAGE`]. CPU 0 comes from the PVH entry point, looks at [`Launch`], starts the other CPUs
+//! through the trampoline, and goes on as on an isle. Application memory is all zero when the first application runs. Doorbells are bytes on the second serial port:
+//!
+//! | to | byte |
+//! |---|---|
+//! | the proxy | any: somebody wants something |
+//! | the isle | the index of a CPU: interrupt it |
+
+use super::image::TrampolineArgs;
+use core::sync::atomic::AtomicU64;
+
+/// Physical address of the image. Below it is room for what the machine's firmware and the start need.
+pub const IMAGE: u64 = 2 << 20;
+
+/// Physical address of [`Launch`].
+pub const LAUNCH: u64 = 0x1f_0000;
+
+/// Physical address of the three pages that [`TrampolineArgs::low_page_table`] consists of.
+pub const LOW_TABLES: u64 = 0x1f_1000;
+
+/// Bytes at the end of the memory below 4 GiB that are the firmware's.
+pub const FIRMWARE: u64 = 2 << 20;
+
+/// [`super::control::Control::doorbell`] where doorbells go to the second serial port.
+pub const SERIAL_DOORBELL: u32 = u32::MAX - 1;
+
+/// Most CPUs: each has a number that is a byte.
+pub const MAX_CPUS: u32 = 255;
+
+/// [`Launch::magic`]: "HERMITVM", little endian.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HERMITVM");
+
+/// What CPU 0 is told.
+#[repr(C)]
+pub struct Launch {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// Of CPU 0. The stacks of the others follow.
+    pub args: TrampolineArgs,
+    /// Isle, before the first doorbell: its time stamp counter, just now.
+    pub tsc: AtomicU64,
+}
+
+const _: () = assert!(core::mem::size_of::<Launch>() == 64);
