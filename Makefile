@@ -39,8 +39,12 @@ endif
 ##@ For users
 .PHONY: run exec qemu test bench soak fuzz check clean help build
 
-run: build ## Run APP (default: hello) on an isle of a VM. ARGS ISLE CPUS VCPUS NODES MEM ROOT TIMEOUT
+run: build ## Run APP (default: hello) on an isle of a VM, or ISLE=qemu. ARGS ISLE CPUS VCPUS NODES MEM ROOT TIMEOUT
+ifeq ($(ISLE),qemu)
+	@$(call with_status,HERMIT_ISLE=qemu HERMIT_CPUS="$(CPUS)" HERMIT_MEM="$(MEM)" build/proxy "$(or $(APP),build/apps-plain/hello)" $(ARGS))
+else
 	@$(call with_status,$(vm) run APP="$(or $(APP),build/apps/hello)" $(vm_variables))
+endif
 
 exec: build ## Run SCRIPT as root in the VM, with SHARE mounted at /host. ROOT=dir: the guest's root
 	@$(call with_status,$(vm) exec SCRIPT="$(SCRIPT)" $(vm_variables))

@@ -12,7 +12,7 @@ Runs a Linux program on an isle of HermitCore.
 Usage: proxy [--] PROGRAM [ARGUMENT...]
        proxy --brand FILE...
 
-PROGRAM is a statically linked x86-64 Linux program. Its files, working directory,
+PROGRAM is an x86-64 Linux program, linked statically or dynamically. Its files, working directory,
 environment and standard input and output are the proxy's; so is its exit status.
 
   --brand FILE...  mark programs, so that binfmt_misc runs them through the proxy
@@ -20,7 +20,11 @@ environment and standard input and output are the proxy's; so is its exit status
   -V, --version    print the version
 
 Environment:
-  HERMIT_ISLE      number of the isle (default 0)
+  HERMIT_ISLE      number of the isle (default 0), or qemu: a virtual machine of its own, for which
+                   HERMIT_QEMU is the QEMU to run (default qemu-system-x86_64), HERMIT_CPUS how many
+                   CPUs it has (default 1), HERMIT_MEM its memory, such as 512M or 6G (default 2G),
+                   HERMIT_PORT a port of the loopback (default 18766; the next one is QEMU's monitor),
+                   HERMIT_KERNEL the isle kernel (default: isle-kernel beside the proxy)
   HERMIT_CPUS      CPUs to start the isle on if it doesn't run yet: 1, 2-3, 1,3 (default 1)
   HERMIT_VERBOSE   1: print the isle's log when the program ends
   HERMIT_SPIN      microseconds, up to 1000, that the proxy looks for the next call before it

@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn each_error_of_a_start_says_what_to_do() {
-        let settings = Settings { isle: 3, cpus: "2-3".into(), verbose: false, spin: Spin::MAX };
+        let settings =
+            Settings { isle: 3, cpus: "2-3".into(), machine: None, verbose: false, spin: Spin::MAX };
         let sentence = |e: Errno| explain_start(&e.into(), &settings, "stopped").sentence;
         assert!(sentence(Errno::BUSY).contains("HERMIT_CPUS"));
         assert!(sentence(Errno::INVAL).starts_with("HERMIT_CPUS=2-3"));

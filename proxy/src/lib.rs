@@ -7,6 +7,7 @@
 //! | `cli.rs`, `settings.rs` | the command line; `HERMIT_*` |
 //! | `program.rs`, `brand.rs` | is this file a program that an isle can run? the brand for binfmt_misc |
 //! | `door.rs`, `launch.rs` | `/dev/hermit/isleX`: opening it, starting the isle, attaching to it |
+//! | `machine/` | a virtual machine of the application's own instead of an isle |
 //! | `serve.rs`, `watch.rs`, `worker.rs`, `spin.rs` | threads that watch the channel in turns and make calls; interrupting these |
 //! | `request.rs`, `descriptors.rs` | a request is copied once, then checked |
 //! | `perform.rs`, `transfer.rs`, `messages.rs`, `startup.rs` | making the call that was asked for |
@@ -28,6 +29,7 @@ pub mod door;
 pub mod ending;
 pub mod failure;
 pub mod launch;
+pub mod machine;
 pub mod messages;
 pub mod perform;
 pub mod program;

@@ -12,6 +12,7 @@ use hermit_proxy::door::Door;
 use hermit_proxy::ending::{self, Ending};
 use hermit_proxy::failure::{Failure, keep_stderr, say, write_stderr};
 use hermit_proxy::launch::{self, Sysfs};
+use hermit_proxy::machine::{self, Machine, MachineSettings};
 use hermit_proxy::perform::Performer;
 use hermit_proxy::program::Program;
 use hermit_proxy::serve::{Outcome, Server};
@@ -61,6 +62,9 @@ fn brand_all(files: &[PathBuf]) -> Result<ExitCode, Failure> {
 fn run(program: &Path, argv: &[OsString]) -> Result<ExitCode, Failure> {
     let program = Program::open(program, std::env::var_os("PATH").as_deref())?;
     let settings = Settings::from_env()?;
+    if let Some(machine) = &settings.machine {
+        return run_in_machine(program, argv, &settings, machine);
+    }
     let sysfs = Sysfs::new(settings.isle);
     let outcome = run_on_isle(program, argv, &settings, &sysfs);
     if settings.verbose {
@@ -116,6 +120,48 @@ fn run_on_isle(
     std::mem::forget(server);
     std::mem::forget(program);
     outcome
+}
+
+fn run_in_machine(
+    program: Program,
+    argv: &[OsString],
+    settings: &Settings,
+    wanted: &MachineSettings,
+) -> Result<ExitCode, Failure> {
+    let descriptors = Descriptors::default();
+    let start_block = start_block(&program, argv)?;
+    let Machine { door, memory, channel, tsc_khz } = Machine::start(wanted)?;
+    sys::explain_sigbus();
+    let performer = Performer {
+        memory,
+        descriptors,
+        exe_fd: program.file.as_raw_fd(),
+        start_block,
+        exe_path: program.path.clone(),
+        children: Children::default(),
+    };
+    let cannot_serve = |e| Failure::new(format!("can't serve the application: {e}"));
+    let signals = sys::take_signals(&signals::forwarded()).map_err(cannot_serve)?;
+    let server = Server::new(door, channel, performer, Spin::new(settings.spin, tsc_khz.into()), signals);
+    let server = server.map_err(cannot_serve)?;
+    server.door().run().map_err(cannot_serve)?;
+    let outcome = server.serve().map_err(cannot_serve);
+    if settings.verbose {
+        write_stderr(&server.door().log());
+        if let Some(note) = machine::note() {
+            say(note);
+        }
+    }
+    server.door().end();
+    let result = match outcome? {
+        Outcome::Ended(status) => Ok(ending::pass_on(status)),
+        Outcome::Insisted(signal) => Ok(Ending::Killed(signal).pass_on()),
+        Outcome::IsleStopped | Outcome::IsleCrashed => Err(server.door().explain_loss()),
+    };
+    // Threads may still be in a call.
+    std::mem::forget(server);
+    std::mem::forget(program);
+    result
 }
 
 fn start_block(program: &Program, argv: &[OsString]) -> Result<Vec<u8>, Failure> {

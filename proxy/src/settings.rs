@@ -3,6 +3,7 @@
 //! The environment variables that HermitCore's users know.
 
 use crate::failure::Failure;
+use crate::machine::MachineSettings;
 use crate::spin::Spin;
 use hermit_abi::door::CPULIST_LEN;
 use std::ffi::OsString;
@@ -15,6 +16,8 @@ pub struct Settings {
     pub isle: u32,
     /// `HERMIT_CPUS`
     pub cpus: String,
+    /// `HERMIT_ISLE=qemu`: a virtual machine, and no isle.
+    pub machine: Option<MachineSettings>,
     /// `HERMIT_VERBOSE`
     pub verbose: bool,
     /// `HERMIT_SPIN`: how long the proxy looks for the next call before it sleeps.
@@ -39,20 +42,16 @@ impl Settings {
                 .map_err(|_| Failure::new(format!("{name} is not text; unset it or set it again"))),
         };
         let isle = text("HERMIT_ISLE", "0")?;
-        if isle == "qemu" {
-            return Err(Failure::new(
-                "HERMIT_ISLE=qemu: running standalone in a virtual machine does not work yet; \
-                 unset HERMIT_ISLE or set it to the number of an isle",
-            ));
-        }
-        let isle = isle.parse().map_err(|_| {
+        let machine = if isle == "qemu" { Some(MachineSettings::parse(text)?) } else { None };
+        let number = if machine.is_some() { Ok(0) } else { isle.parse() };
+        let isle = number.map_err(|_| {
             Failure::new(format!(
                 "HERMIT_ISLE={isle}: neither the number of an isle nor \"qemu\"; see /sys/hermit for the isles there are"
             ))
         })?;
         let cpus = text("HERMIT_CPUS", "1")?;
         let is_list = cpus.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-');
-        if !is_list || cpus.starts_with('-') || cpus.len() > CPULIST_LEN {
+        if machine.is_none() && !is_list || cpus.starts_with('-') || cpus.len() > CPULIST_LEN {
             return Err(Failure::new(format!(
                 "HERMIT_CPUS={cpus}: not a list of CPUs such as 1 or 2-3 or 1,3"
             )));
@@ -64,7 +63,7 @@ impl Settings {
             spin.parse().map(Duration::from_micros).ok().filter(|spin| *spin <= Spin::MAX).ok_or_else(
                 || Failure::new(format!("HERMIT_SPIN={spin}: not a time in microseconds, at most {most}")),
             )?;
-        Ok(Self { isle, cpus, verbose, spin })
+        Ok(Self { isle, cpus, machine, verbose, spin })
     }
 }
 
@@ -81,7 +80,7 @@ mod tests {
     #[test]
     fn defaults() {
         let spin = Duration::from_micros(50);
-        let expected = Settings { isle: 0, cpus: "1".into(), verbose: false, spin };
+        let expected = Settings { isle: 0, cpus: "1".into(), machine: None, verbose: false, spin };
         assert_eq!(parse(&[]), Ok(expected.clone()));
         assert_eq!(parse(&[("HERMIT_ISLE", ""), ("HERMIT_CPUS", " ")]), Ok(expected));
     }
@@ -90,7 +89,8 @@ mod tests {
     fn values() {
         let all =
             [("HERMIT_ISLE", "1"), ("HERMIT_CPUS", "2-3,5"), ("HERMIT_VERBOSE", "1"), ("HERMIT_SPIN", "0")];
-        let expected = Settings { isle: 1, cpus: "2-3,5".into(), verbose: true, spin: Duration::ZERO };
+        let expected =
+            Settings { isle: 1, cpus: "2-3,5".into(), machine: None, verbose: true, spin: Duration::ZERO };
         assert_eq!(parse(&all), Ok(expected));
     }
 
@@ -108,7 +108,8 @@ mod tests {
             let failure = parse(&[(name, value)]).unwrap_err();
             assert!(failure.sentence.starts_with(&format!("{name}={value}: ")), "{failure:?}");
         }
-        assert!(parse(&[("HERMIT_ISLE", "qemu")]).unwrap_err().sentence.contains("does not work yet"));
+        assert!(parse(&[("HERMIT_ISLE", "qemu"), ("HERMIT_CPUS", "2-3")]).is_err());
+        assert_eq!(parse(&[("HERMIT_ISLE", "qemu"), ("HERMIT_CPUS", "4")]).unwrap().machine.unwrap().cpus, 4);
         let long = "1,".repeat(600);
         assert!(parse(&[("HERMIT_CPUS", &long)]).is_err());
     }

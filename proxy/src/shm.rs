@@ -6,12 +6,20 @@
 //! is only given to the kernel by its address, or copied, by an instruction that the compiler can't look into.
 
 use hermit_abi::LARGE_PAGE_SIZE;
+use hermit_abi::app::App;
+use hermit_abi::boot::BootInfo;
 use hermit_abi::channel::{CHANNEL_SIZE, Channel};
+use hermit_abi::clock::Clock;
+use hermit_abi::control::Control;
+use hermit_abi::cpu::Cpu;
+use hermit_abi::image::TrampolineArgs;
+use hermit_abi::log::LogRing;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 /// A shared, writable mapping, undone on drop.
 struct Mapping {
@@ -33,16 +41,23 @@ impl Mapping {
         Ok(Self { start, len })
     }
 
-    /// At a multiple of 2 MiB, so that the kernel can map large pages.
-    fn new_aligned(fd: impl AsFd, offset: u64, len: usize) -> io::Result<Self> {
+    /// Parts of a file, one behind the other, at a multiple of 2 MiB, so that the kernel can map large pages. All parts but the last
+    /// consist of whole pages.
+    fn new_aligned(fd: impl AsFd, parts: &[(u64, usize)]) -> io::Result<Self> {
+        let len = parts.iter().try_fold(0usize, |sum, (_, len)| sum.checked_add(*len));
+        let len = len.ok_or(io::ErrorKind::OutOfMemory)?;
         let align = usize::try_from(LARGE_PAGE_SIZE).unwrap_or(1);
         let room = Self::reserve(len.checked_add(align).ok_or(io::ErrorKind::OutOfMemory)?)?;
         let skip = room.start.align_offset(align);
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: `align_offset` is less than `align` here, so it stays in `room`.
         let start = unsafe { room.start.add(skip) };
-        // SAFETY: What it replaces is part of `room`, which nobody else knows.
-        unsafe { mmap(start.as_ptr().cast(), len, prot, MapFlags::SHARED | MapFlags::FIXED, fd, offset)? };
+        let mut at = start.as_ptr();
+        for (offset, len) in parts {
+            // SAFETY: What it replaces is part of `room`, which nobody else knows: all parts together are shorter.
+            unsafe { mmap(at.cast(), *len, prot, MapFlags::SHARED | MapFlags::FIXED, &fd, *offset)? };
+            at = at.wrapping_add(*len);
+        }
         let end = start.as_ptr().wrapping_add(len.next_multiple_of(PAGE));
         let rest = room.end().addr().saturating_sub(end.addr());
         std::mem::forget(room);
@@ -87,7 +102,12 @@ pub struct ChannelMap(Mapping);
 impl ChannelMap {
     /// Maps the channel, at offset 0 of the door.
     pub fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, 0, CHANNEL_SIZE).map(Self)
+        Self::at(fd, 0)
+    }
+
+    /// Maps it where it is in a file.
+    pub fn at(fd: impl AsFd, offset: u64) -> io::Result<Self> {
+        Mapping::new(fd, offset, CHANNEL_SIZE).map(Self)
     }
 
     pub fn get(&self) -> &Channel {
@@ -99,6 +119,40 @@ impl ChannelMap {
     }
 }
 
+/// A structure of atomic integers only.
+///
+/// # Safety
+///
+/// It has nothing else, for all bit patterns are valid and may be written by others.
+pub unsafe trait Shared {}
+
+// SAFETY: Atomic integers only.
+unsafe impl Shared for App {}
+// SAFETY: As above.
+unsafe impl Shared for Clock {}
+// SAFETY: As above.
+unsafe impl Shared for Control {}
+// SAFETY: As above.
+unsafe impl Shared for Cpu {}
+// SAFETY: As above.
+unsafe impl Shared for LogRing {}
+// SAFETY: As above.
+unsafe impl Shared for AtomicU64 {}
+
+/// A structure that may be copied byte by byte.
+///
+/// # Safety
+///
+/// It has no padding.
+pub unsafe trait Plain {}
+
+// SAFETY: Its size is the sum of those of its fields, as `hermit_abi` checks.
+unsafe impl Plain for BootInfo {}
+// SAFETY: As above.
+unsafe impl Plain for TrampolineArgs {}
+// SAFETY: An integer.
+unsafe impl Plain for u64 {}
+
 /// A range is not in application memory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OutOfRange;
@@ -109,7 +163,29 @@ pub struct Memory(Mapping);
 impl Memory {
     /// Maps `len` bytes at this offset of the door.
     pub fn new(fd: impl AsFd, offset: u64, len: usize) -> io::Result<Self> {
-        Mapping::new_aligned(fd, offset, len).map(Self)
+        Mapping::new_aligned(fd, &[(offset, len)]).map(Self)
+    }
+
+    /// Maps parts of a file, one behind the other.
+    pub fn of_parts(fd: impl AsFd, parts: &[(u64, usize)]) -> io::Result<Self> {
+        Mapping::new_aligned(fd, parts).map(Self)
+    }
+
+    /// A structure that the isle may look at and change at any time.
+    pub fn view<T: Shared>(&self, offset: u64) -> Result<&T, OutOfRange> {
+        let start: *const T = self.at(offset, size_of::<T>())?.cast();
+        if !start.is_aligned() {
+            return Err(OutOfRange);
+        }
+        // SAFETY: In the mapping, which lives as long as `self`; for the rest the trait vouches.
+        Ok(unsafe { &*start })
+    }
+
+    /// Copies a structure to application memory.
+    pub fn put<T: Plain>(&self, offset: u64, value: &T) -> Result<(), OutOfRange> {
+        // SAFETY: All bytes of the structure are initialised, as the trait says.
+        let bytes = unsafe { std::slice::from_raw_parts((&raw const *value).cast(), size_of::<T>()) };
+        self.write(offset, bytes)
     }
 
     /// A part of it, for the kernel.

@@ -5,6 +5,7 @@
 pub mod child;
 
 use crate::shm::Region;
+use hermit_abi::clock::Sample;
 use hermit_abi::door::{self, Attachment, StartIsle, Status};
 use hermit_abi::offload::{self, Arg};
 use libc::{c_int, c_ulong};
@@ -218,6 +219,52 @@ fn single(way: Way, position: Option<u64>) -> libc::c_long {
 pub fn ticks() -> u64 {
     // SAFETY: Every x86-64 CPU has it, and Linux lets programs read it.
     unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// Linux's clocks, and the time stamp counter at the same time, about.
+pub fn sample() -> Sample {
+    let clock = |id| {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: Writes a time, which is borrowed for writing; fails with no clock that Linux has.
+        unsafe { libc::clock_gettime(id, &raw mut time) };
+        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+    };
+    // The shortest of some tries was interrupted least.
+    let tries = (0..8).map(|_| {
+        let before = ticks();
+        let monotonic = clock(libc::CLOCK_MONOTONIC);
+        (ticks().wrapping_sub(before), before, monotonic)
+    });
+    let (took, before, monotonic_ns) = tries.min().unwrap_or_default();
+    let offset = |id| clock(id).wrapping_sub(clock(libc::CLOCK_MONOTONIC));
+    Sample {
+        tsc: before.wrapping_add(took / 2),
+        monotonic_ns,
+        realtime: offset(libc::CLOCK_REALTIME),
+        boottime: offset(libc::CLOCK_BOOTTIME),
+        tai: offset(libc::CLOCK_TAI),
+        pace: 0,
+    }
+}
+
+/// Has a command end when the thread dies that starts it, and keeps it from the terminal's signals.
+pub fn end_with_us(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    command.process_group(0);
+    let parent = std::process::id();
+    let set = move || {
+        // SAFETY: Both are plain system calls, which a child of fork(2) may make.
+        unsafe {
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+            // It may have died just before.
+            if libc::getppid().unsigned_abs() != parent {
+                libc::_exit(1);
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: The closure allocates nothing and takes no lock.
+    unsafe { command.pre_exec(set) };
 }
 
 /// Calls `f` with a descriptor that a forwarded call has just made and that nobody else knows yet.

@@ -193,7 +193,10 @@ impl Batch {
     fn small(count: u64) -> Result<Self, Errno> {
         let mut this = Self { taken: Vec::new(), used: 0 };
         while this.count() < count {
-            this.taken.push(frames::take_small(count - this.count()).ok_or(Errno::ENOMEM)?);
+            let taken = frames::take_small(count - this.count()).ok_or(Errno::ENOMEM)?;
+            let prepared = prepare(&taken);
+            this.taken.push(taken);
+            prepared?;
         }
         if this.taken.len() > SEGMENTS {
             return Err(Errno::ENOMEM);
@@ -286,6 +289,16 @@ fn window(object: &Object, index: u64) -> (u64, u64) {
     (first, end)
 }
 
+/// What was taken is going to be overwritten, by Linux. To an emulator that is none of the machine's doing: code that was there
+/// would still be run as it was, unless the machine itself writes there.
+fn prepare(taken: &Taken) -> Result<(), Errno> {
+    if hermit_plat::shared::is_machine() {
+        return taken.zero().map_err(|_| Errno::EIO);
+    }
+    frames::shared().lock().note_overwritten(taken);
+    Ok(())
+}
+
 /// Reads 2 MiB at once into a large frame; false if that isn't possible.
 fn load_large(t: &Thread, missing: &Missing, fd: i32) -> Result<bool, Fail> {
     let first = missing.index - missing.index % PER_LARGE;
@@ -295,7 +308,7 @@ fn load_large(t: &Thread, missing: &Missing, fd: i32) -> Result<bool, Fail> {
         return Ok(false);
     }
     let Some(taken) = frames::take_large(Wanted::Anywhere) else { return Ok(false) };
-    frames::shared().lock().note_overwritten(&taken);
+    prepare(&taken)?;
     let pieces = [Piece { offset: taken.offset, len: LARGE_PAGE_SIZE }];
     let mut added = false;
     let count = read(t, fd, &pieces, byte(first)?);

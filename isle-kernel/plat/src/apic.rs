@@ -8,6 +8,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use hermit_abi::control::{vector, NO_DOORBELL};
+#[cfg(target_os = "none")]
+use hermit_abi::machine::SERIAL_DOORBELL;
 
 /// Delivery mode NMI, level asserted, in the interrupt command register (SDM vol. 3, 10.6.1).
 const ICR_NMI: u32 = 0x4400;
@@ -44,6 +46,10 @@ pub fn ring_net_doorbell() {
 
 fn ring(id: u32, vector: u32) {
     // Vectors below 32 are exceptions; such a doorbell would be a bug on the other side.
+    #[cfg(target_os = "none")]
+    if id == SERIAL_DOORBELL {
+        return crate::machine::serial::ring();
+    }
     if id != NO_DOORBELL && (32..256).contains(&vector) {
         send(id, ICR_FIXED | vector);
     }
@@ -60,6 +66,14 @@ pub fn take_timer_expired() -> bool {
         .is_some_and(|c| c.timer_expired.load(Ordering::Relaxed) && c.timer_expired.swap(false, Ordering::Relaxed))
 }
 
+/// Whether the proxy has sent bytes to a virtual machine.
+fn is_serial(number: u8) -> bool {
+    #[cfg(target_os = "none")]
+    return number == crate::machine::serial::VECTOR;
+    #[cfg(not(target_os = "none"))]
+    return number == 0;
+}
+
 /// Deals with an interrupt that was taken.
 pub fn interrupt(number: u8) {
     let shared = crate::cpu::current().shared();
@@ -70,6 +84,9 @@ pub fn interrupt(number: u8) {
     end_of_interrupt();
     if number == TIMER {
         crate::cpu::current().timer_expired.store(true, Ordering::Relaxed);
+    } else if is_serial(number) {
+        #[cfg(target_os = "none")]
+        crate::machine::serial::interrupt();
     } else if number != vector::KICK {
         crate::cpu::count(&shared.unexpected);
         if !SEEN[usize::from(number)].swap(true, Ordering::Relaxed) {

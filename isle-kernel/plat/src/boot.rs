@@ -46,6 +46,10 @@ extern "Rust" {
 /// Where every CPU arrives, on its boot stack, with interrupts off.
 pub(crate) extern "C" fn start_cpu(boot: *const BootInfo, index: usize, root: u64) -> ! {
     GsBase::write(VirtAddr::zero());
+    #[cfg(target_os = "none")]
+    if index != 0 {
+        crate::machine::cpus::arrived();
+    }
     if index == 0 {
         // SAFETY: this is CPU 0, and no table is loaded yet.
         unsafe { idt::build() }
@@ -72,6 +76,8 @@ pub(crate) extern "C" fn start_cpu(boot: *const BootInfo, index: usize, root: u6
     apic::set_up();
     if index == 0 {
         apic::calibrate();
+        #[cfg(target_os = "none")]
+        crate::machine::connect();
     }
     // SAFETY: the stack is this CPU's own and mapped for good; the boot stack holds nothing that is needed.
     unsafe {

@@ -2,6 +2,7 @@
 
 //! What Linux shares with the isle: found once at boot, then plain references to atomics.
 
+use core::sync::atomic::Ordering;
 use hermit_abi::app::App;
 use hermit_abi::boot::BootInfo;
 use hermit_abi::channel::Channel;
@@ -9,6 +10,7 @@ use hermit_abi::clock::Clock;
 use hermit_abi::control::Control;
 use hermit_abi::cpu::Cpu;
 use hermit_abi::log::LogRing;
+use hermit_abi::machine::SERIAL_DOORBELL;
 use hermit_abi::net::Net;
 use spin::Once;
 
@@ -39,6 +41,11 @@ pub fn try_get() -> Option<&'static Shared> {
 /// Before CPU 0 has found them.
 pub fn get() -> &'static Shared {
     try_get().expect("the shared structures are found first")
+}
+
+/// Whether this is a virtual machine of the kernel's own, see `abi/machine.rs`.
+pub fn is_machine() -> bool {
+    try_get().is_some_and(|s| s.control.doorbell.load(Ordering::Relaxed) == SERIAL_DOORBELL)
 }
 
 /// The clock page; on the host, one whose clocks stand still.

@@ -15,6 +15,8 @@ global_asm!(
     .pushsection .rodata.trampoline, "a", @progbits
     .balign 16
     .code16
+    .globl trampoline_start
+    .globl trampoline_end
     trampoline_start:
         cli
         cld

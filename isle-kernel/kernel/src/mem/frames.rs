@@ -137,7 +137,9 @@ static FRAMES: Once<Mutex<Frames>> = Once::new();
 
 /// Takes over all application memory, once.
 pub fn init(len: u64) {
-    FRAMES.call_once(|| Mutex::new(Frames::new(len, app_memory::get().aligned(Size::Huge))));
+    // The memory of a virtual machine is new, see `abi/machine.rs`.
+    let dirty = if hermit_plat::shared::is_machine() { NO_BITS } else { ALL_BITS };
+    FRAMES.call_once(|| Mutex::new(Frames::with(len, app_memory::get().aligned(Size::Huge), dirty)));
 }
 
 /// The isle's frames.
@@ -188,9 +190,13 @@ pub fn clean(go_on: impl Fn() -> bool) -> bool {
 impl Frames {
     /// `len` bytes, all free. Pages of 1 GiB can be made of what begins at some offsets, given in ascending order.
     pub fn new(len: u64, gigabytes: impl Iterator<Item = u64>) -> Self {
+        Self::with(len, gigabytes, ALL_BITS)
+    }
+
+    /// The same, where `dirty` says of each block what has to be zeroed.
+    fn with(len: u64, gigabytes: impl Iterator<Item = u64>, dirty: Bits) -> Self {
         let count = u32::try_from(len / LARGE_PAGE_SIZE).unwrap_or(u32::MAX - 1);
-        let block =
-            Block { bits: NO_BITS, dirty: ALL_BITS, held: NO_BITS, used: 0, is_cleaned: false, links: Links::NONE };
+        let block = Block { bits: NO_BITS, dirty, held: NO_BITS, used: 0, is_cleaned: false, links: Links::NONE };
         let mut blocks = alloc::vec![block; count as usize];
         Self {
             free: Groups::new(&mut blocks, gigabytes.map(|offset| (offset / LARGE_PAGE_SIZE) as u32)),

@@ -1,19 +1,71 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A virtual machine of the isle kernel's own: from the loader of QEMU to what a module gives on an isle.
+//! A virtual machine of the isle kernel's own: from its loader to what `hermit.ko` gives on an isle; see `abi/machine.rs`.
 
+pub mod cpus;
 mod entry;
-mod serial;
+pub mod serial;
+
+use crate::phys::to_virt;
+use core::sync::atomic::Ordering;
+use hermit_abi::boot::BootInfo;
+use hermit_abi::machine::{Launch, LAUNCH, MAGIC, SERIAL_DOORBELL};
+use x86_64::instructions::port::Port;
+
+/// Mask registers of the two 8259A.
+const PICS: [u16; 2] = [0x21, 0xa1];
+
+/// What the proxy has written for us.
+fn launch() -> &'static Launch {
+    // SAFETY: memory of the machine that is mapped from the first page tables on; what is written there while we run is atomic.
+    unsafe { &*to_virt::<Launch>(LAUNCH) }
+}
 
 /// Where the first code in Rust begins: on a stack of the image, with the first page tables, which map the image at its
-/// link addresses and the first 4 GiB in the direct map. `info` is where `struct hvm_start_info` is.
-extern "C" fn start(info: u64) -> ! {
-    // SAFETY: the loader's structure, of which the first 4 bytes are the magic number, below 4 GiB.
-    let magic = unsafe { crate::phys::to_virt::<u32>(info).read_unaligned() };
-    let text: &[u8] = if magic == 0x336e_c578 { b"isle kernel: started by PVH\n" } else { b"isle kernel: not PVH\n" };
-    serial::write(text);
-    loop {
-        // SAFETY: interrupts are off, so nothing follows.
-        unsafe { core::arch::asm!("cli", "hlt", options(nomem, nostack)) }
+/// link addresses and the first 4 GiB in the direct map.
+extern "C" fn start() -> ! {
+    let launch = launch();
+    if launch.magic != MAGIC {
+        give_up(b"the isle kernel was started by something else than HermitCore's proxy; run: HERMIT_ISLE=qemu proxy PROGRAM\n");
+    }
+    for pic in PICS {
+        // SAFETY: masks interrupts that nobody waits for.
+        unsafe { Port::<u8>::new(pic).write(0xff) };
+    }
+    // SAFETY: the proxy's boot information, which nobody changes any more.
+    let boot = unsafe { &*(launch.args.boot_info as *const BootInfo) };
+    if !cpus::start(&launch.args, boot) {
+        give_up(b"a CPU of the virtual machine did not start\n");
+    }
+    // SAFETY: as the trampoline does it on an isle: stack and page table are the proxy's, for CPU 0.
+    unsafe {
+        core::arch::asm!(
+            "mov rsp, {stack}",
+            "xor esi, esi",
+            "jmp {entry}",
+            stack = in(reg) launch.args.stack,
+            entry = in(reg) launch.args.entry,
+            in("rdi") launch.args.boot_info,
+            in("rdx") launch.args.page_table,
+            options(noreturn)
+        )
+    }
+}
+
+/// Says why on the console, and ends the machine: a triple fault resets it, which QEMU is told to take for its end.
+fn give_up(why: &[u8]) -> ! {
+    serial::write(why);
+    // SAFETY: without descriptors of interrupts, the exception can't be delivered.
+    unsafe {
+        core::arch::asm!("lidt [{none}]", "ud2", none = in(reg) &[0u16; 5], options(noreturn));
+    }
+}
+
+/// Opens the way to the proxy, if this is a machine of its own. Once, on CPU 0, when interrupts can be taken.
+pub fn connect() {
+    if crate::shared::get().control.doorbell.load(Ordering::Acquire) == SERIAL_DOORBELL {
+        serial::connect();
+        launch().tsc.store(crate::time::tsc(), Ordering::Release);
+        serial::ring();
     }
 }

@@ -1,25 +1,86 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The console: the first serial port, a 16550, as QEMU leaves it.
+//! The serial ports of a virtual machine, 16550s as QEMU has them: the console, and the way to the proxy.
 
+use crate::{apic, kmap};
+use core::sync::atomic::Ordering;
 use x86_64::instructions::port::Port;
 
-const DATA: u16 = 0x3f8;
-const LINE_STATUS: u16 = DATA + 5;
-/// The transmitter takes another byte.
+const CONSOLE: u16 = 0x3f8;
+const BELL: u16 = 0x2f8;
+
+/// Registers of either.
+const DATA: u16 = 0;
+const INTERRUPTS: u16 = 1;
+const FIFO: u16 = 2;
+const LINE_CONTROL: u16 = 3;
+const MODEM_CONTROL: u16 = 4;
+const LINE_STATUS: u16 = 5;
+
+/// Line status: there is a byte; the transmitter takes another one.
+const HAS_BYTE: u8 = 1;
 const EMPTY: u8 = 1 << 5;
 /// Looks before a port is taken for missing.
 const PATIENCE: u32 = 100_000;
 
-/// Writes text, as long as the port takes it.
+/// The I/O APIC, where QEMU has it, and the second port's pin there.
+const IO_APIC: u64 = 0xfec0_0000;
+const SELECT: u64 = 0x00;
+const WINDOW: u64 = 0x10;
+const PIN: u32 = 3;
+const FIRST_PIN: u32 = 0x10;
+
+/// The interrupt by which bytes come.
+pub const VECTOR: u8 = 0xf1;
+
+fn read(port: u16) -> u8 {
+    // SAFETY: reading these ports has no effect on memory.
+    unsafe { Port::<u8>::new(port).read() }
+}
+
+fn put(port: u16, value: u8) {
+    // SAFETY: the ports are the kernel's, and have no effect on memory.
+    unsafe { Port::<u8>::new(port).write(value) }
+}
+
+/// Writes text to the console, as long as that takes it.
 pub fn write(text: &[u8]) {
     for byte in text {
-        // SAFETY: reading the line status has no effect on memory.
-        let is_ready = || unsafe { Port::<u8>::new(LINE_STATUS).read() } & EMPTY != 0;
-        if !(0..PATIENCE).any(|_| is_ready()) {
+        if !(0..PATIENCE).any(|_| read(CONSOLE + LINE_STATUS) & EMPTY != 0) {
             return;
         }
-        // SAFETY: as above; the port is the console's.
-        unsafe { Port::<u8>::new(DATA).write(*byte) }
+        put(CONSOLE + DATA, *byte);
+    }
+}
+
+/// Has the proxy's bytes interrupt CPU 0.
+pub fn connect() {
+    put(BELL + LINE_CONTROL, 3);
+    put(BELL + FIFO, 7);
+    put(BELL + MODEM_CONTROL, 0xb);
+    put(BELL + INTERRUPTS, 1);
+    let id = crate::shared::get().cpus.first().map_or(0, |cpu| cpu.apic_id.load(Ordering::Relaxed));
+    let Some(io_apic) = kmap::map_device_page(IO_APIC) else { return };
+    for (register, value) in [(FIRST_PIN + 2 * PIN + 1, id << 24), (FIRST_PIN + 2 * PIN, VECTOR.into())] {
+        // SAFETY: the registers of the I/O APIC, mapped uncached for good; only used here.
+        unsafe {
+            ((io_apic + SELECT) as *mut u32).write_volatile(register);
+            ((io_apic + WINDOW) as *mut u32).write_volatile(value);
+        }
+    }
+}
+
+/// Tells the proxy that somebody wants something.
+pub fn ring() {
+    put(BELL + DATA, 1);
+}
+
+/// Does what the proxy has asked for.
+pub fn interrupt() {
+    while read(BELL + LINE_STATUS) & HAS_BYTE != 0 {
+        let cpu = read(BELL + DATA);
+        if cpu != 0 {
+            apic::kick(cpu.into());
+        }
     }
 }

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Programs in virtual machines of their own. Needs QEMU and what `make build` makes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Each machine has two ports, which other tests leave alone.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(21_000);
+    NEXT.fetch_add(2, Ordering::Relaxed)
+}
+
+fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build").join(name);
+    assert!(path.exists(), "{} is missing: make build makes it", path.display());
+    path
+}
+
+fn hello() -> PathBuf {
+    built("apps-plain/hello-c")
+}
+
+fn machine(cpus: u32) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxy"));
+    command.envs([("HERMIT_ISLE", "qemu"), ("HERMIT_MEM", "512M")]);
+    command.env("HERMIT_CPUS", cpus.to_string()).env("HERMIT_PORT", port().to_string());
+    command.env("HERMIT_KERNEL", built("isle-kernel")).env_remove("HERMIT_VERBOSE");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Exit status and the only line on standard error.
+fn failure(command: &mut Command) -> (i32, String) {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let line = text(&stderr);
+    assert!(line.starts_with("proxy: ") && line.lines().count() == 1, "{line}");
+    (status.code().unwrap(), line)
+}
+
+/// How many QEMUs there are with a port.
+fn qemus(port: u16) -> usize {
+    let monitor = format!("telnet:127.0.0.1:{},", port + 1);
+    let command = |entry: &fs::DirEntry| text(&fs::read(entry.path().join("cmdline")).unwrap_or_default());
+    fs::read_dir("/proc").unwrap().flatten().filter(|entry| command(entry).contains(&monitor)).count()
+}
+
+fn gone(port: u16) -> bool {
+    let end = Instant::now() + Duration::from_secs(10);
+    while qemus(port) > 0 && Instant::now() < end {
+        sleep(Duration::from_millis(20));
+    }
+    qemus(port) == 0
+}
+
+fn with_port(command: &mut Command) -> u16 {
+    let port = port();
+    command.env("HERMIT_PORT", port.to_string());
+    port
+}
+
+fn read_line(child: &mut Child) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    let out = child.stdout.as_mut().unwrap();
+    while out.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+        line.extend(byte);
+    }
+    text(&line)
+}
+
+#[test]
+fn arguments_input_output_and_status() {
+    for cpus in [1, 4] {
+        let mut command = machine(cpus);
+        command.arg(hello()).args(["x y", "", "-", "--exit", "7"]).env("HELLO_ENV", "a = b");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"one\ntwo\nthree").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let out = text(&output.stdout);
+        for line in
+            ["argv[1] = x y", "argv[2] = ", "HELLO_ENV = a = b", "stdin: two", "stdin: three", "file: ok"]
+        {
+            assert!(out.lines().any(|l| l == line), "{line}: {out}");
+        }
+        assert_eq!(output.status.code(), Some(7));
+    }
+}
+
+#[test]
+fn all_cpus_are_there() {
+    for cpus in [1, 3] {
+        let output = machine(cpus).arg("/usr/bin/nproc").output().unwrap();
+        assert_eq!(text(&output.stdout), format!("{cpus}\n"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn signals_end_it_and_nothing_is_left() {
+    for signal in ["INT", "TERM", "KILL"] {
+        let mut command = machine(1);
+        let port = with_port(&mut command);
+        let mut child = command
+            .args(["/bin/sh", "-c", "echo ready; exec sleep 60"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert_eq!(read_line(&mut child), "ready");
+        assert_eq!(qemus(port), 1);
+        assert!(
+            Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success()
+        );
+        let status = child.wait().unwrap();
+        let number = match signal {
+            "INT" => 2,
+            "TERM" => 15,
+            _ => 9,
+        };
+        assert_eq!(status.signal(), Some(number), "{signal}: {status}");
+        assert!(gone(port), "{signal}");
+    }
+}
+
+#[test]
+fn the_monitor_answers_and_a_port_in_use_is_told() {
+    let mut command = machine(1);
+    let port = with_port(&mut command);
+    let mut child = command
+        .args(["/bin/sh", "-c", "echo ready; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(read_line(&mut child), "ready");
+    let mut monitor = TcpStream::connect(("127.0.0.1", port + 1)).unwrap();
+    monitor.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    monitor.write_all(b"info status\n").unwrap();
+    let mut said = String::new();
+    let mut bytes = [0; 4096];
+    while !said.contains("VM status: running") {
+        let count = monitor.read(&mut bytes).unwrap();
+        assert!(count > 0, "{said}");
+        said += &text(&bytes[..count]);
+    }
+    for taken in [port, port - 1] {
+        let (code, line) = failure(machine(1).env("HERMIT_PORT", taken.to_string()).arg(hello()));
+        assert!(
+            code == 125 && line.contains(&format!("port {port}")) && line.contains("HERMIT_PORT"),
+            "{line}"
+        );
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success() && gone(port));
+}
+
+#[test]
+fn misuse_is_told_in_one_sentence() {
+    for (name, value, wanted) in [
+        ("HERMIT_CPUS", "0", "HERMIT_CPUS=0"),
+        ("HERMIT_CPUS", "1000", "1 to 255"),
+        ("HERMIT_MEM", "1M", "at least"),
+        ("HERMIT_MEM", "100T", "HERMIT_MEM=100T"),
+        ("HERMIT_MEM", "16000G", "this machine has"),
+        ("HERMIT_QEMU", "/nowhere/qemu", "install QEMU"),
+        ("HERMIT_QEMU", "/bin/false", "QEMU ended"),
+        ("HERMIT_KERNEL", "/nowhere", "build/isle-kernel"),
+        ("HERMIT_KERNEL", "/proc/self/status", "no ELF header"),
+    ] {
+        let (code, line) = failure(machine(1).env(name, value).arg(hello()));
+        assert!(code == 125 && line.contains(wanted), "{name}={value}: {line}");
+    }
+    let (code, line) = failure(machine(1).arg("/proc/version"));
+    assert!(code == 126 && line.contains("/proc/version"), "{line}");
+}
+
+#[test]
+fn many_in_a_row_and_four_at_once() {
+    let run = |count: usize| {
+        for _ in 0..count {
+            let mut command = machine(1);
+            let port = with_port(&mut command);
+            let output = command.arg(hello()).stdin(Stdio::null()).output().unwrap();
+            assert!(output.status.success() && gone(port), "{}", text(&output.stderr));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| run(3));
+        }
+    });
+}
+
+/// All programs of apps/tests, on one CPU and on four, side by side.
+#[test]
+fn the_programs_of_the_tests() {
+    let dir = built("apps-plain");
+    let run = |cpus: u32, dir: &Path| {
+        let mut command = Command::new("sh");
+        command.arg(dir.join("selftest.sh")).arg(dir).arg(env!("CARGO_BIN_EXE_proxy"));
+        command.envs([("HERMIT_ISLE", "qemu"), ("HERMIT_MEM", "2G"), ("LIMIT", "120")]);
+        command.env("HERMIT_CPUS", cpus.to_string()).env("HERMIT_PORT", port().to_string());
+        let output = command.env("HERMIT_KERNEL", built("isle-kernel")).output().unwrap();
+        let out = text(&output.stdout);
+        let bad: Vec<_> = out.lines().filter(|line| line.starts_with("not ok")).collect();
+        let good = out.lines().filter(|line| line.starts_with("ok")).count();
+        assert!(bad.is_empty() && good > 70, "{cpus} CPUs: {good} good, {bad:?}\n{}", text(&output.stderr));
+    };
+    std::thread::scope(|scope| {
+        for cpus in [1, 4] {
+            let dir = &dir;
+            scope.spawn(move || run(cpus, dir));
+        }
+    });
+}
