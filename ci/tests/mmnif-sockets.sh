@@ -16,7 +16,7 @@ accepted "isle 1 starts" $sys/isle1/cpus 2-3
 on() { HERMIT_ISLE=$1 proxy /usr/bin/python3 "$2" "$3" "$4" "$5"; }
 
 cat >/tmp/semantics.py <<'END'
-import errno, select, socket, struct, threading, time
+import errno, os, select, socket, struct, threading, time
 def error(f):
     try: return f()
     except OSError as e: return errno.errorcode.get(e.errno, str(e))
@@ -50,6 +50,9 @@ u.bind(('127.0.0.1', 0)); v.connect(u.getsockname()); v.send(b'x' * 60000); d, a
 print(error(lambda: v.send(b'x' * 65508)), error(lambda: u.send(b'x'))); v.sendmsg([b'ab', b'', b'cd']); print(u.recvmsg(3)[0::2])
 u.sendto(b'', a); print(v.recv(9), error(lambda: v.recv(1, socket.MSG_DONTWAIT))); v.settimeout(0.1); print(error(lambda: v.recv(1)))
 p = select.poll(); p.register(v, 5); print(p.poll(0) == [(v.fileno(), 4)]); u.sendto(b'1', a); print(p.poll(1000) == [(v.fileno(), 5)])
+f = open('/tmp/semantics.py', 'rb'); text = f.read(); l.setblocking(True); c = socket.create_connection(l.getsockname()); d, _ = l.accept(); os.lseek(f.fileno(), 40, 0)
+print(os.sendfile(c.fileno(), f.fileno(), 5, 100), os.lseek(f.fileno(), 0, 1), d.recv(100, socket.MSG_WAITALL) == text[5:105])
+print(os.sendfile(c.fileno(), f.fileno(), None, 7), os.lseek(f.fileno(), 0, 1), d.recv(7, socket.MSG_WAITALL) == text[40:47], os.sendfile(c.fileno(), f.fileno(), 1 << 20, 9))
 for o in (socket.SO_TYPE, socket.SO_ERROR, socket.SO_REUSEADDR, socket.SO_KEEPALIVE, socket.SO_ACCEPTCONN): print(l.getsockopt(socket.SOL_SOCKET, o), end=' ')
 print(error(lambda: socket.socket(socket.AF_INET, socket.SOCK_SEQPACKET)), error(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 17)))
 END

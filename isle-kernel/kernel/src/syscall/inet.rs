@@ -2,11 +2,13 @@
 
 //! Sockets of AF_INET and AF_INET6, which are the isle's own.
 
-use super::{interface, nr, Outcome};
+use super::{interface, nr, number, Outcome};
 use crate::errno::{Errno, Fail};
 use crate::fd::{File, Kind};
 use crate::kept::Kept;
+use crate::link::Call;
 use crate::mem::access::{Cursor, Pieces};
+use crate::mem::scratch::Scratch;
 use crate::mem::space::Access;
 use crate::net::address;
 use crate::net::socket::{Received, Socket};
@@ -218,8 +220,6 @@ pub fn send(t: &mut Thread, socket: &Socket, buffers: &[(u64, u64)], name: Optio
     if !socket.is_stream && len > u64::from(u16::MAX) {
         return Err(Errno::EMSGSIZE.into());
     }
-    let may_wait = !socket.is_non_blocking() && flags & MSG_DONTWAIT == 0;
-    let timeout = socket.options().timeouts[1];
     let mut done = 0;
     loop {
         let (list, now) = match pieces(t, buffers, done, (len - done).min(CHUNK), Access::Read) {
@@ -229,26 +229,96 @@ pub fn send(t: &mut Thread, socket: &Socket, buffers: &[(u64, u64)], name: Optio
         if !socket.is_stream && (now as u64) < len {
             return Err(Errno::EFAULT.into());
         }
-        let mut from = Cursor::new(&list);
-        let mut sent = 0;
-        let result = wait_for(t, socket, may_wait, timeout, |_, _| {
-            let Some(more) = socket.send(&mut from, now - sent, to)? else { return Ok(None) };
-            sent += more;
-            Ok((sent >= now).then_some(()))
-        });
-        done += sent as u64;
+        let (sent, result) = send_pieces(t, socket, &list, now, to, flags);
+        done += sent;
         match result {
             Ok(()) if done >= len => return Ok(done),
             Ok(()) => {}
-            Err(Fail::Ended) => return Err(Fail::Ended),
-            Err(_) if done > 0 => return Ok(done),
-            Err(fail) => {
-                if fail == Fail::Errno(Errno::EPIPE) && flags & MSG_NOSIGNAL == 0 {
-                    signal::send(&t.process, Some(&t.task), Info::kernel(SIGPIPE))?;
-                }
-                return Err(fail);
-            }
+            Err(fail) => return told(t, done, fail, flags),
         }
+    }
+}
+
+/// Sends `len` bytes: how many of them, and why no more.
+fn send_pieces(
+    t: &mut Thread,
+    socket: &Socket,
+    list: &Pieces,
+    len: usize,
+    to: Option<IpEndpoint>,
+    flags: u32,
+) -> (u64, Result<(), Fail>) {
+    let may_wait = !socket.is_non_blocking() && flags & MSG_DONTWAIT == 0;
+    let timeout = socket.options().timeouts[1];
+    let mut from = Cursor::new(list);
+    let mut sent = 0;
+    let result = wait_for(t, socket, may_wait, timeout, |_, _| {
+        let Some(more) = socket.send(&mut from, len - sent, to)? else { return Ok(None) };
+        sent += more;
+        Ok((sent >= len).then_some(()))
+    });
+    (sent as u64, result)
+}
+
+/// What a call returns that could not send any more.
+fn told(t: &mut Thread, done: u64, fail: Fail, flags: u32) -> Outcome {
+    match fail {
+        Fail::Ended => Err(Fail::Ended),
+        _ if done > 0 => Ok(done),
+        fail => {
+            if fail == Fail::Errno(Errno::EPIPE) && flags & MSG_NOSIGNAL == 0 {
+                signal::send(&t.process, Some(&t.task), Info::kernel(SIGPIPE))?;
+            }
+            Err(fail)
+        }
+    }
+}
+
+/// sendfile(2): to a socket of the isle's own, what Linux reads goes by the kernel's memory.
+pub fn sendfile(t: &mut Thread, a: [u64; 6]) -> Outcome {
+    let [out, source, at, count, ..] = a;
+    let Some(file) = socket_of(t, out)? else { return t.forward(nr::__NR_sendfile, a) };
+    let socket = of(&file)?;
+    let source_file = t.files().get(source)?.clone();
+    let fd = source_file.remote_fd().filter(|_| socket.is_stream).ok_or(Errno::EINVAL)?;
+    let seek = |t: &mut Thread, to: u64, how: u32| t.forward(nr::__NR_lseek, [source, to, how.into(), 0, 0, 0]);
+    let begin = if at == 0 { seek(t, 0, nr::SEEK_CUR) } else { Ok(t.memory().read_u64(at)?) };
+    let begin = begin.map_err(|fail| if fail == Fail::Errno(Errno::ESPIPE) { Errno::EINVAL.into() } else { fail })?;
+    let mut done = 0;
+    let mut result = Ok(());
+    while done < count && result.is_ok() {
+        let len = (count - done).min(CHUNK);
+        let scratch = Scratch::new(len as usize)?;
+        let call = Call {
+            number: number::PREAD64,
+            args: [fd as u64, 1, len, begin.saturating_add(done), 0, 0],
+            lens: [0, len, 0, 0, 0, 0],
+            pieces: scratch.pieces(len),
+            ..Call::default()
+        };
+        let got = match t.process.link.call_patiently(&t.task, &call) {
+            Ok(got) => (got as u64).min(len),
+            Err(_) if done > 0 => break,
+            Err(fail) => return Err(fail),
+        };
+        if got == 0 {
+            break;
+        }
+        let (sent, ended) = send_pieces(t, socket, &scratch.pieces(got), got as usize, None, 0);
+        done += sent;
+        result = ended;
+    }
+    if done > 0 {
+        let end = begin.saturating_add(done);
+        if at == 0 {
+            seek(t, end, nr::SEEK_SET)?;
+        } else {
+            t.memory().write(at, &end.to_le_bytes())?;
+        }
+    }
+    match result {
+        Ok(()) => Ok(done),
+        Err(fail) => told(t, done, fail, 0),
     }
 }
 

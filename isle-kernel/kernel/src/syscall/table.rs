@@ -3,8 +3,8 @@
 //! Every system call of Linux for x86-64, and what becomes of it on an isle: the one place that says so.
 
 use super::{
-    child, cwd, descriptor, epoll, file, futex, identity, info, kept, memory, message, names, nr, numa, open, poll,
-    prctl, process, signal, socket, thread, time, timer, transfer, Outcome,
+    child, cwd, descriptor, epoll, file, futex, identity, inet, info, kept, memory, message, names, nr, numa, open,
+    poll, prctl, process, signal, socket, thread, time, timer, transfer, Outcome,
 };
 use crate::errno::Errno;
 use crate::thread::Thread;
@@ -151,7 +151,7 @@ const DESCRIPTORS: &[(u32, Entry)] = &[
     (nr::__NR_vmsplice, Linux(file::vmsplice)),
     (nr::__NR_splice, Forward),
     (nr::__NR_tee, Forward),
-    (nr::__NR_sendfile, Forward),
+    (nr::__NR_sendfile, Linux(inet::sendfile)),
     (nr::__NR_copy_file_range, Forward),
     (nr::__NR_fallocate, Forward),
     (nr::__NR_fadvise64, Linux(file::fadvise64)),
