@@ -23,6 +23,7 @@ Environment:
   HERMIT_ISLE      number of the isle (default 0), or qemu: a virtual machine of its own, for which
                    HERMIT_QEMU is the QEMU to run (default qemu-system-x86_64), HERMIT_CPUS how many
                    CPUs it has (default 1), HERMIT_MEM its memory, such as 512M or 6G (default 2G),
+                   HERMIT_MACHINE q35 (default) or microvm,
                    HERMIT_PORT a port of the loopback (default 18766; the next one is QEMU's monitor),
                    HERMIT_KERNEL the isle kernel (default: isle-kernel beside the proxy)
   HERMIT_CPUS      CPUs to start the isle on if it doesn't run yet: 1, 2-3, 1,3 (default 1)

@@ -98,6 +98,31 @@ fn arguments_input_output_and_status() {
 }
 
 #[test]
+fn either_machine_with_much_memory() {
+    let info = fs::read_to_string("/proc/meminfo").unwrap();
+    let available = info.lines().find(|line| line.starts_with("MemAvailable:")).unwrap();
+    let has_much = available.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() > 7 << 20;
+    for kind in ["q35", "microvm"] {
+        for memory in if has_much { ["512M", "6G"].as_slice() } else { &["512M"] } {
+            let mut command = machine(2);
+            command.envs([("HERMIT_MACHINE", kind), ("HERMIT_MEM", memory)]);
+            // All of it, so both sides of 4 GiB.
+            let touched = if *memory == "6G" { 5000 } else { 300 };
+            let program = format!(
+                "a = bytearray({touched} << 20); a[::4096] = b'x' * len(a[::4096]); print(len(a) >> 20)"
+            );
+            let output = command.args(["/usr/bin/python3", "-c", &program]).output().unwrap();
+            assert_eq!(
+                text(&output.stdout),
+                format!("{touched}\n"),
+                "{kind} {memory}: {}",
+                text(&output.stderr)
+            );
+        }
+    }
+}
+
+#[test]
 fn all_cpus_are_there() {
     for cpus in [1, 3] {
         let output = machine(cpus).arg("/usr/bin/nproc").output().unwrap();
@@ -171,6 +196,7 @@ fn misuse_is_told_in_one_sentence() {
         ("HERMIT_MEM", "1M", "at least"),
         ("HERMIT_MEM", "100T", "HERMIT_MEM=100T"),
         ("HERMIT_MEM", "16000G", "this machine has"),
+        ("HERMIT_MACHINE", "pc", "q35 or microvm"),
         ("HERMIT_QEMU", "/nowhere/qemu", "install QEMU"),
         ("HERMIT_QEMU", "/bin/false", "QEMU ended"),
         ("HERMIT_KERNEL", "/nowhere", "build/isle-kernel"),

@@ -42,8 +42,10 @@ pub struct Launch {
     pub magic: u64,
     /// Of CPU 0. The stacks of the others follow.
     pub args: TrampolineArgs,
+    /// Where the proxy believes the memory below 4 GiB to end; what else there is begins at 4 GiB. In the shared file one follows the other.
+    pub low_end: u64,
     /// Isle, before the first doorbell: its time stamp counter, just now.
     pub tsc: AtomicU64,
 }
 
-const _: () = assert!(core::mem::size_of::<Launch>() == 64);
+const _: () = assert!(core::mem::size_of::<Launch>() == 72);

@@ -2,7 +2,7 @@
 
 //! Fills the memory of a virtual machine: page tables, boot information, shared structures.
 
-use super::settings::MachineSettings;
+use super::settings::{Kind, MachineSettings};
 use crate::failure::Failure;
 use crate::shm::{Memory, OutOfRange};
 use hermit_abi::boot::{BootInfo, DIRECT_MAP, MAGIC, MAX_RANGES, Range};
@@ -21,9 +21,16 @@ use std::fs::File;
 use std::mem::offset_of;
 use std::sync::atomic::Ordering;
 
-/// A machine of more memory than this has only [`LOW`] of it below 4 GiB, the rest above (QEMU, `hw/i386/pc_q35.c`).
-const SPLIT: u64 = 0xb000_0000;
-const LOW: u64 = 2 << 30;
+impl Kind {
+    /// How much of so much memory is below 4 GiB; the rest is above (QEMU, `hw/i386/pc_q35.c`, `hw/i386/microvm.c`).
+    fn low(self, len: u64) -> u64 {
+        match self {
+            Self::Q35 if len >= 0xb000_0000 => 2 << 30,
+            Self::Q35 => len,
+            Self::Microvm => len.min(0xc000_0000),
+        }
+    }
+}
 
 /// What is in the memory.
 pub struct Loaded {
@@ -80,8 +87,8 @@ impl Tables for Memory {
 }
 
 /// Physical ranges that an isle kernel may use, of a machine of so much memory; and where they are in the file.
-fn ranges(len: u64) -> Vec<(Range, u64)> {
-    let low = if len >= SPLIT { LOW } else { len };
+fn ranges(kind: Kind, len: u64) -> Vec<(Range, u64)> {
+    let low = kind.low(len);
     let first = (Range { start: IMAGE, len: low - FIRMWARE - IMAGE }, IMAGE);
     let second = (Range { start: 4 << 30, len: len - low }, low);
     [first, second].into_iter().filter(|(range, _)| range.len > 0).collect()
@@ -92,7 +99,7 @@ impl Loaded {
         let elf = Elf::parse(image).map_err(|problem| {
             Failure::new(format!("the file for HERMIT_KERNEL is not an isle kernel: it {problem}"))
         })?;
-        let places = ranges(settings.memory);
+        let places = ranges(settings.kind, settings.memory);
         let ranges: Vec<Range> = places.iter().map(|(range, _)| *range).collect();
         let too_small = || Failure::new("HERMIT_MEM is too small for so many CPUs; make it larger");
         let layout = Layout::plan_at(IMAGE, &ranges, elf.len, settings.cpus).ok_or_else(too_small)?;
@@ -150,6 +157,8 @@ impl Loaded {
             page_table,
         };
         memory.put(LAUNCH + offset_of!(Launch, magic) as u64, &LAUNCH_MAGIC)?;
+        let low_end = settings.kind.low(settings.memory);
+        memory.put(LAUNCH + offset_of!(Launch, low_end) as u64, &low_end)?;
         memory.put(LAUNCH + offset_of!(Launch, args) as u64, &args)?;
         memory.put(layout.boot_info, &self.boot_info(ranges, page_table, settings, tsc_khz))?;
         memory.view::<Control>(layout.control)?.doorbell.store(SERIAL_DOORBELL, Ordering::Relaxed);

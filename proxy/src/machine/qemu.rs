@@ -2,7 +2,7 @@
 
 //! QEMU: starting it, and ending it.
 
-use super::settings::MachineSettings;
+use super::settings::{Kind, MachineSettings};
 use crate::failure::Failure;
 use crate::sys;
 use rustix::fs::MemfdFlags;
@@ -84,9 +84,13 @@ pub fn start(settings: &MachineSettings, image: &Path, memory: &File) -> Result<
         fcntl_setfd(fd, FdFlags::empty()).map_err(|e| cannot_share(e.into()))?;
     }
     let [memory_fd, bell_fd, words_fd] = inherited.map(|fd| fd.as_raw_fd());
+    let machine = match settings.kind {
+        Kind::Q35 => "q35,memory-backend=memory",
+        Kind::Microvm => "microvm,memory-backend=memory,pit=off,pic=off,rtc=off,isa-serial=on,acpi=off",
+    };
     let mut command = Command::new(&settings.qemu);
     command
-        .args(["-machine", "q35,memory-backend=memory", "-accel", accelerator(), "-cpu", "max"])
+        .args(["-machine", machine, "-accel", accelerator(), "-cpu", "max"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-smp", &format!("{0},sockets=1,cores={0},threads=1", settings.cpus)])
         .args(["-m", &format!("size={}M", settings.memory >> 20)])
@@ -103,7 +107,12 @@ pub fn start(settings: &MachineSettings, image: &Path, memory: &File) -> Result<
             "-serial",
             "chardev:console",
         ])
-        .args(["-chardev", &format!("socket,id=bell,fd={bell_fd}"), "-serial", "chardev:bell"])
+        .args([
+            "-chardev",
+            &format!("socket,id=bell,fd={bell_fd}"),
+            "-device",
+            "isa-serial,chardev=bell,index=1",
+        ])
         .args(["-monitor", &format!("telnet:127.0.0.1:{monitor},server=on,wait=off")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

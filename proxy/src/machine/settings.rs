@@ -10,9 +10,20 @@ use std::path::PathBuf;
 /// Least memory that the isle kernel and a program fit in.
 const LEAST: u64 = 96 << 20;
 
+/// QEMU's machines that the isle kernel runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What a PC is.
+    Q35,
+    /// What a program needs.
+    Microvm,
+}
+
 /// See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSettings {
+    /// `HERMIT_MACHINE`
+    pub kind: Kind,
     /// `HERMIT_QEMU`
     pub qemu: OsString,
     /// `HERMIT_CPUS`: how many.
@@ -26,6 +37,11 @@ pub struct MachineSettings {
 impl MachineSettings {
     /// Reads the variables through `text`, which has a default for each.
     pub fn parse(text: impl Fn(&str, &str) -> Result<String, Failure>) -> Result<Self, Failure> {
+        let kind = match text("HERMIT_MACHINE", "q35")?.as_str() {
+            "q35" => Kind::Q35,
+            "microvm" => Kind::Microvm,
+            other => return Err(Failure::new(format!("HERMIT_MACHINE={other}: write q35 or microvm"))),
+        };
         let qemu = text("HERMIT_QEMU", "qemu-system-x86_64")?.into();
         let cpus = text("HERMIT_CPUS", "1")?;
         let cpus = cpus.parse().ok().filter(|n| (1..=MAX_CPUS).contains(n)).ok_or_else(|| {
@@ -43,7 +59,7 @@ impl MachineSettings {
         let port = port.parse().ok().filter(|port| (1..u16::MAX).contains(port)).ok_or_else(|| {
             Failure::new(format!("HERMIT_PORT={port}: not a TCP port, which is a number from 1 to 65534"))
         })?;
-        Ok(Self { qemu, cpus, memory, port })
+        Ok(Self { kind, qemu, cpus, memory, port })
     }
 }
 
@@ -101,8 +117,13 @@ mod tests {
 
     #[test]
     fn defaults_and_values() {
-        let expected =
-            MachineSettings { qemu: "qemu-system-x86_64".into(), cpus: 1, memory: 2 << 30, port: 18766 };
+        let expected = MachineSettings {
+            kind: Kind::Q35,
+            qemu: "qemu-system-x86_64".into(),
+            cpus: 1,
+            memory: 2 << 30,
+            port: 18766,
+        };
         assert_eq!(parse(&[]), Ok(expected.clone()));
         let some = parse(&[("HERMIT_CPUS", "4"), ("HERMIT_MEM", "6G"), ("HERMIT_PORT", "1")]);
         assert_eq!(some, Ok(MachineSettings { cpus: 4, memory: 6 << 30, port: 1, ..expected }));
@@ -113,6 +134,7 @@ mod tests {
         for (name, values) in [
             ("HERMIT_CPUS", ["0", "1000", "2-3"].as_slice()),
             ("HERMIT_MEM", &["1M", "100T", "513", "97M", "", "G", "-1G", "99999999999999999999G"]),
+            ("HERMIT_MACHINE", &["pc", ""]),
             ("HERMIT_PORT", &["0", "65535", "x", "-1"]),
         ] {
             for value in values {

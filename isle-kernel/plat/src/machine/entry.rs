@@ -2,7 +2,7 @@
 
 //! From the loader of a virtual machine to 64-bit code: the PVH entry point (Xen, docs/misc/pvh.pandoc).
 //!
-//! It begins in 32-bit protected mode without paging, with `struct hvm_start_info` at EBX, which isn't needed. The image is at its physical
+//! It begins in 32-bit protected mode without paging, with `struct hvm_start_info` at EBX. The image is at its physical
 //! addresses (see link.ld), while its symbols are link addresses: `{off}` is what lies between them.
 
 use core::arch::global_asm;
@@ -84,6 +84,7 @@ global_asm!(
         movl %eax, %ss
         movabsq $machine_stack_top, %rsp
         xorl %ebp, %ebp
+        movl %ebx, %edi
         movabsq ${start}, %rax
         callq *%rax
         ud2

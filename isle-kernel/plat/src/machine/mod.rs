@@ -4,6 +4,7 @@
 
 pub mod cpus;
 mod entry;
+mod map;
 pub mod serial;
 
 use crate::phys::to_virt;
@@ -23,10 +24,13 @@ fn launch() -> &'static Launch {
 
 /// Where the first code in Rust begins: on a stack of the image, with the first page tables, which map the image at its
 /// link addresses and the first 4 GiB in the direct map.
-extern "C" fn start() -> ! {
+extern "C" fn start(info: u64) -> ! {
     let launch = launch();
     if launch.magic != MAGIC {
         give_up(b"the isle kernel was started by something else than HermitCore's proxy; run: HERMIT_ISLE=qemu proxy PROGRAM\n");
+    }
+    if !map::is_as_expected(info, launch.low_end) {
+        give_up(b"this QEMU puts the memory of its machine where HermitCore doesn't expect it; use another version, or less HERMIT_MEM\n");
     }
     for pic in PICS {
         // SAFETY: masks interrupts that nobody waits for.
