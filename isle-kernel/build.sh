@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Builds the isle kernel and puts it in a folder: build.sh <outdir>
+# Builds the isle kernel and puts it in a folder, with and without what debuggers need: build.sh <outdir>
 # CARGO, RUSTC and CARGO_TARGET_DIR are honoured; ISLE_FEATURES=selftest builds one that can be made to crash.
 # The default is the distribution's toolchain, since rustup's proxies shadow it on the PATH and the sources of core
 # and alloc must be there for -Zbuild-std.
@@ -32,6 +32,9 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 CARGO_TARGET_DIR=$target "$CARGO" build --locked --release --package isle-kernel \
     --features "${ISLE_FEATURES:-}" --target x86_64-unknown-none -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
 
-# Only the image itself decides whether anything has changed.
+# The image is what is loaded; what debuggers need is beside it. Only the image itself decides whether anything has changed.
 built=$target/x86_64-unknown-none/release/isle-kernel
-cmp -s "$built" "$out/isle-kernel" || cp "$built" "$out/isle-kernel"
+cp "$built" "$out/isle-kernel.debug"
+"${STRIP:-strip}" -o "$out/isle-kernel.new" "$built"
+cmp -s "$out/isle-kernel.new" "$out/isle-kernel" || cp "$out/isle-kernel.new" "$out/isle-kernel"
+rm "$out/isle-kernel.new"
