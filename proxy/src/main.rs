@@ -130,7 +130,7 @@ fn run_in_machine(
 ) -> Result<ExitCode, Failure> {
     let descriptors = Descriptors::default();
     let start_block = start_block(&program, argv)?;
-    let Machine { door, memory, channel, tsc_khz } = Machine::start(wanted)?;
+    let Machine { door, memory, channel, clocks, tsc_khz } = Machine::start(wanted)?;
     sys::explain_sigbus();
     let performer = Performer {
         memory,
@@ -144,6 +144,7 @@ fn run_in_machine(
     let signals = sys::take_signals(&signals::forwarded()).map_err(cannot_serve)?;
     let server = Server::new(door, channel, performer, Spin::new(settings.spin, tsc_khz.into()), signals);
     let server = server.map_err(cannot_serve)?;
+    clocks.follow().map_err(cannot_serve)?;
     server.door().run().map_err(cannot_serve)?;
     let outcome = server.serve().map_err(cannot_serve);
     if settings.verbose {

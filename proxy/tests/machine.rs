@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -197,6 +197,9 @@ fn misuse_is_told_in_one_sentence() {
         ("HERMIT_MEM", "100T", "HERMIT_MEM=100T"),
         ("HERMIT_MEM", "16000G", "this machine has"),
         ("HERMIT_MACHINE", "pc", "q35 or microvm"),
+        ("HERMIT_NET", "bridge", "user, tap:DEVICE or none"),
+        ("HERMIT_NET", "tap:hermit-none", "hermit-none"),
+        ("HERMIT_APP_PORT", "http", "8080:80"),
         ("HERMIT_QEMU", "/nowhere/qemu", "install QEMU"),
         ("HERMIT_QEMU", "/bin/false", "QEMU ended"),
         ("HERMIT_KERNEL", "/nowhere", "build/isle-kernel"),
@@ -212,8 +215,8 @@ fn misuse_is_told_in_one_sentence() {
 #[test]
 fn many_in_a_row_and_four_at_once() {
     let run = |count: usize| {
-        for _ in 0..count {
-            let mut command = machine(1);
+        for cpus in [1, 4, 2].into_iter().cycle().take(count) {
+            let mut command = machine(cpus);
             let port = with_port(&mut command);
             let output = command.arg(hello()).stdin(Stdio::null()).output().unwrap();
             assert!(output.status.success() && gone(port), "{}", text(&output.stderr));
@@ -247,4 +250,143 @@ fn the_programs_of_the_tests() {
             scope.spawn(move || run(cpus, dir));
         }
     });
+}
+
+/// What either machine's program has to say of its network, as a check of this computer's.
+const NETWORK: &str = "
+import hashlib, socket, sys
+s = socket.create_connection(('10.0.2.2', int(sys.argv[1])), 20)
+name = s.getsockname()[0]
+servers = [l for l in open('/etc/resolv.conf') if l.startswith('nameserver')]
+data = bytes(range(256)) * (1 << 14)
+import threading
+t = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR)))
+t.start()
+h, n = hashlib.sha256(), 0
+while d := s.recv(1 << 16): h.update(d); n += len(d)
+t.join()
+print(name, servers, n, h.digest() == hashlib.sha256(data).digest())
+try: socket.create_connection(('10.0.2.2', 1), 20)
+except ConnectionRefusedError: print('refused')
+";
+
+/// Sends back all that comes by the next connection.
+fn echo_once(listener: TcpListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    // The other side sends all before it ends.
+    let copied = std::io::copy(&mut stream, &mut writer).unwrap();
+    assert_eq!(copied, 4 << 20);
+    writer.shutdown(std::net::Shutdown::Write).unwrap();
+}
+
+#[test]
+fn it_reaches_the_network() {
+    for kind in ["q35", "microvm"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(|| echo_once(listener));
+        let mut command = machine(2);
+        command.env("HERMIT_MACHINE", kind).args(["/usr/bin/python3", "-c", NETWORK, &port.to_string()]);
+        let output = command.output().unwrap();
+        let wanted = "10.0.2.15 ['nameserver 10.0.2.3\\n'] 4194304 True\nrefused\n";
+        assert_eq!(text(&output.stdout), wanted, "{kind}: {}", text(&output.stderr));
+        server.join().unwrap();
+    }
+}
+
+/// Echoes one connection and one datagram.
+const SERVER: &str = "
+import socket
+l = socket.create_server(('', 80))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('', 53))
+print('ready', flush=True)
+s, _ = l.accept()
+while d := s.recv(100): s.sendall(d)
+s.close()
+d, a = u.recvfrom(100); u.sendto(d, a)
+print('done')
+";
+
+#[test]
+fn ports_lead_into_it() {
+    for kind in ["q35", "microvm"] {
+        let (tcp, udp) = (port(), port());
+        let mut command = machine(1);
+        command.envs([("HERMIT_MACHINE", kind), ("HERMIT_APP_PORT", &format!("{tcp}:80,{udp}:53/udp"))]);
+        let mut child =
+            command.args(["/usr/bin/python3", "-c", SERVER]).stdout(Stdio::piped()).spawn().unwrap();
+        assert_eq!(read_line(&mut child), "ready");
+        let (code, line) = failure(machine(1).env("HERMIT_APP_PORT", tcp.to_string()).arg(hello()));
+        assert!(
+            code == 125 && line.contains(&format!("port {tcp}")) && line.contains("HERMIT_APP_PORT"),
+            "{line}"
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", tcp)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"by TCP").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut back = String::new();
+        stream.read_to_string(&mut back).unwrap();
+        assert_eq!(back, "by TCP");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.send_to(b"by UDP", ("127.0.0.1", udp)).unwrap();
+        let mut datagram = [0; 100];
+        let len = socket.recv(&mut datagram).unwrap();
+        assert_eq!(&datagram[..len], b"by UDP");
+        assert_eq!(read_line(&mut child), "done");
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn without_a_network_sockets_say_so() {
+    let program = "
+import socket
+try: socket.socket()
+except OSError as e: print(e.strerror)";
+    let output =
+        machine(1).env("HERMIT_NET", "none").args(["/usr/bin/python3", "-c", program]).output().unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "Address family not supported by protocol\n",
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// The clocks are the host's, and stay so.
+#[test]
+fn the_clocks_are_those_of_the_host() {
+    let program = "
+import time
+for _ in range(4):
+    print(time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns(), flush=True)
+    input()";
+    let mut command = machine(1);
+    command.args(["/usr/bin/python3", "-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut before = now();
+    for _ in 0..4 {
+        let line = read_line(&mut child);
+        let after = now();
+        let times: Vec<u128> = line.split(' ').map(|number| number.parse().unwrap()).collect();
+        // Taken between two of ours, but for 1 ms.
+        for (time, (low, high)) in times.iter().zip(before.iter().zip(after)) {
+            assert!(low - 1_000_000 <= *time && *time <= high + 1_000_000, "{low} {time} {high}");
+        }
+        sleep(Duration::from_millis(700));
+        before = now();
+        child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+    assert!(child.wait().unwrap().success());
+}
+
+/// CLOCK_MONOTONIC and CLOCK_REALTIME, in ns.
+fn now() -> [u128; 2] {
+    [rustix::time::ClockId::Monotonic, rustix::time::ClockId::Realtime].map(|id| {
+        let now = rustix::time::clock_gettime(id);
+        now.tv_sec as u128 * 1_000_000_000 + now.tv_nsec as u128
+    })
 }

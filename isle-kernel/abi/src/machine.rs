@@ -26,6 +26,18 @@ pub const LOW_TABLES: u64 = 0x1f_1000;
 /// Bytes at the end of the memory below 4 GiB that are the firmware's.
 pub const FIRMWARE: u64 = 2 << 20;
 
+/// Where a q35 machine has its network card, if it has one: the slot on the first PCI bus, and the pin of the I/O APIC that QEMU
+/// gives a device there (QEMU, `hw/isa/lpc_ich9.c`).
+pub const CARD_SLOT: u8 = 2;
+pub const CARD_PIN: u32 = 22;
+
+/// Where a microvm has devices (QEMU, `hw/i386/microvm.c`): the first one's registers, how long each one's are, how many, and
+/// the first one's pin.
+pub const DEVICES: u64 = 0xfeb0_0000;
+pub const DEVICE_LEN: u64 = 512;
+pub const DEVICE_COUNT: u32 = 8;
+pub const DEVICE_PIN: u32 = 5;
+
 /// [`super::control::Control::doorbell`] where doorbells go to the second serial port.
 pub const SERIAL_DOORBELL: u32 = u32::MAX - 1;
 

@@ -2,23 +2,26 @@
 
 //! The `log` crate's way to the log ring.
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct Logger;
 
 impl Log for Logger {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    /// Of libraries only what has gone wrong.
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("hermit") || metadata.level() <= Level::Warn
     }
 
     fn log(&self, record: &Record<'_>) {
-        hermit_plat::log::line(*record.args());
+        if self.enabled(record.metadata()) {
+            hermit_plat::log::line(*record.args());
+        }
     }
 
     fn flush(&self) {}
 }
 
-/// Sends everything at level info and above to the ring.
+/// Sends what is at level info and above to the ring.
 pub fn init() {
     // It fails if it was done before, which is as good.
     let _ = log::set_logger(&Logger);

@@ -196,7 +196,7 @@ mod on_isle {
         let apic = if base & EXTENDED != 0 {
             Apic::Msrs
         } else {
-            Apic::Memory(kmap::map_device_page(base & ADDRESS).ok_or("no memory to map the APIC")?)
+            Apic::Memory(kmap::map_device(base & ADDRESS, 1).ok_or("no memory to map the APIC")?)
         };
         APIC.call_once(|| apic);
         Ok(())

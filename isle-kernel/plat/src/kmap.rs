@@ -102,11 +102,13 @@ fn reserve(len: u64) -> u64 {
     NEXT.fetch_add(whole, Ordering::Relaxed)
 }
 
-/// Maps a page of device registers. Only at boot, on CPU 0.
-pub fn map_device_page(physical: u64) -> Option<u64> {
-    let virt = reserve(4096) + 4096;
-    // SAFETY: one page.
-    unsafe { map(entry(virt)?, [physical | PRESENT | WRITABLE | NO_EXECUTE | UNCACHED | GLOBAL].into_iter()) }
+/// Maps so many pages of device registers.
+pub fn map_device(physical: u64, pages: u64) -> Option<u64> {
+    let virt = reserve(pages * 4096) + 4096;
+    let pages = (0..pages.min(STEP / 4096 - 1)).map(|page| physical + page * 4096);
+    let entries = pages.map(|page| page | PRESENT | WRITABLE | NO_EXECUTE | UNCACHED | GLOBAL);
+    // SAFETY: a multiple of STEP lies in one table.
+    unsafe { map(entry(virt)?, entries) }
     Some(virt)
 }
 

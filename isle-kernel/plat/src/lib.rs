@@ -49,6 +49,8 @@ mod kmap;
 pub mod log;
 #[cfg(target_os = "none")]
 mod machine;
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
+mod madt;
 pub mod paging;
 mod phys;
 pub mod random;
@@ -65,6 +67,8 @@ pub mod user;
 
 pub use features::model as cpu_model;
 pub use hermit_abi as abi;
+#[cfg(target_os = "none")]
+pub use machine::card;
 
 #[cfg(target_os = "none")]
 pub use heap::{left as heap_left, size as heap_size};

@@ -7,7 +7,6 @@ use super::qemu::Qemu;
 use crate::door::Door;
 use crate::failure::Failure;
 use hermit_abi::app::{self, App, order, state as app_state};
-use hermit_abi::clock::{Clock, Steering};
 use hermit_abi::control::{self, Control};
 use hermit_abi::door::{Status, state};
 use hermit_abi::log::{CAPACITY, LogRing};
@@ -17,13 +16,14 @@ use rustix::net::RecvFlags;
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// See the [module](self).
 pub struct MachineDoor {
     qemu: Qemu,
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
     /// QEMU has gone.
     is_gone: AtomicBool,
 }
@@ -34,7 +34,7 @@ fn outside(_: crate::shm::OutOfRange) -> io::Error {
 
 impl MachineDoor {
     pub(super) fn new(qemu: Qemu, loaded: Loaded) -> Self {
-        Self { qemu, loaded, is_gone: AtomicBool::new(false) }
+        Self { qemu, loaded: Arc::new(loaded), is_gone: AtomicBool::new(false) }
     }
 
     fn app(&self) -> io::Result<&App> {
@@ -100,11 +100,9 @@ impl MachineDoor {
         Failure::new(format!("the virtual machine ended while the application ran: {}", self.words()))
     }
 
-    /// Sets the isle kernel's clocks.
-    pub(super) fn publish(&self, steering: &Steering) {
-        if let Ok(clock) = self.loaded.memory.view::<Clock>(self.loaded.layout.clock) {
-            clock.publish(steering);
-        }
+    /// What is in the machine's memory.
+    pub(super) fn loaded(&self) -> &Arc<Loaded> {
+        &self.loaded
     }
 
     /// Lets the application begin.

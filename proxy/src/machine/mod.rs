@@ -3,8 +3,10 @@
 //! A virtual machine of the application's own instead of an isle (`HERMIT_ISLE=qemu`): the proxy loads the isle kernel into memory
 //! that it shares with QEMU, as `hermit.ko` does on an isle. The contract is `hermit_abi::machine`.
 
+mod clock;
 mod door;
 mod load;
+mod network;
 mod qemu;
 mod settings;
 
@@ -15,7 +17,7 @@ pub use settings::MachineSettings;
 use crate::failure::Failure;
 use crate::shm::{ChannelMap, Memory};
 use crate::sys;
-use hermit_abi::clock::Steering;
+use clock::{Clocks, Offset};
 use load::Loaded;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::time::{Duration, Instant};
@@ -31,6 +33,7 @@ pub struct Machine {
     pub door: MachineDoor,
     pub memory: Memory,
     pub channel: ChannelMap,
+    pub clocks: Clocks,
     pub tsc_khz: u32,
 }
 
@@ -57,11 +60,8 @@ impl Machine {
             let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             fallocate(&memory, hole, offset, len as u64).map_err(|e| cannot_map(e.into()))?;
         }
-        // The counter is the host's, but for where it began.
-        let mut now = sys::sample();
-        now.tsc = tsc;
-        door.publish(&Steering::start(&now, tsc_khz));
-        Ok(Self { door, memory: app_memory, channel, tsc_khz })
+        let clocks = Clocks::set(door.loaded(), Offset::of(tsc), tsc_khz);
+        Ok(Self { door, memory: app_memory, channel, clocks, tsc_khz })
     }
 }
 

@@ -5,6 +5,7 @@
 use super::settings::{Kind, MachineSettings};
 use crate::failure::Failure;
 use crate::sys;
+use hermit_abi::machine::CARD_SLOT;
 use rustix::fs::MemfdFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::File;
@@ -68,12 +69,26 @@ pub fn note() -> Option<&'static str> {
     (accelerator() == EMULATION).then_some("there is no KVM here, so QEMU emulates the CPUs, which is slow")
 }
 
+/// QEMU's `-device` for the network card, where `hermit_abi::machine` has it. Its address is another one for each port, so that
+/// machines on one network differ.
+fn card(settings: &MachineSettings) -> String {
+    let [high, low] = settings.port.to_be_bytes();
+    let common = format!("netdev=net,mac=02:48:45:52:{high:02x}:{low:02x},event_idx=off,indirect_desc=off");
+    match settings.kind {
+        Kind::Q35 => {
+            format!("virtio-net-pci,{common},disable-legacy=on,vectors=0,romfile=,addr={CARD_SLOT:#x}")
+        }
+        Kind::Microvm => format!("virtio-net-device,{common}"),
+    }
+}
+
 /// Starts a machine with the isle kernel.
 pub fn start(settings: &MachineSettings, image: &Path, memory: &File) -> Result<Qemu, Failure> {
     let monitor = settings.port + 1;
     let listener = listen(settings.port, "the calls of the application")?;
     // QEMU would say it in its own words.
     drop(listen(monitor, "QEMU's monitor")?);
+    settings.network.check()?;
     let no_bell = |e| Failure::new(format!("can't connect to port {}: {e}", settings.port));
     let (bell, theirs) = connection(&listener).map_err(no_bell)?;
     let words = memfd("hermit-words")?;
@@ -86,11 +101,14 @@ pub fn start(settings: &MachineSettings, image: &Path, memory: &File) -> Result<
     let [memory_fd, bell_fd, words_fd] = inherited.map(|fd| fd.as_raw_fd());
     let machine = match settings.kind {
         Kind::Q35 => "q35,memory-backend=memory",
-        Kind::Microvm => "microvm,memory-backend=memory,pit=off,pic=off,rtc=off,isa-serial=on,acpi=off",
+        Kind::Microvm => {
+            "microvm,memory-backend=memory,pit=off,pic=off,rtc=off,isa-serial=on,acpi=off,ioapic2=off"
+        }
     };
     let mut command = Command::new(&settings.qemu);
     command
         .args(["-machine", machine, "-accel", accelerator(), "-cpu", "max"])
+        .args(["-global", "virtio-mmio.force-legacy=false"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-smp", &format!("{0},sockets=1,cores={0},threads=1", settings.cpus)])
         .args(["-m", &format!("size={}M", settings.memory >> 20)])
@@ -117,6 +135,9 @@ pub fn start(settings: &MachineSettings, image: &Path, memory: &File) -> Result<
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(for_qemu.try_clone().map_err(cannot_share)?);
+    if let Some(backend) = settings.network.backend() {
+        command.args(["-netdev", &backend, "-device", &card(settings)]);
+    }
     sys::end_with_us(&mut command);
     let child = command.spawn().map_err(|e| {
         let name = settings.qemu.to_string_lossy();

@@ -2,6 +2,7 @@
 
 //! What the environment says of a virtual machine.
 
+use super::network::Network;
 use crate::failure::Failure;
 use hermit_abi::machine::MAX_CPUS;
 use std::ffi::OsString;
@@ -32,6 +33,8 @@ pub struct MachineSettings {
     pub memory: u64,
     /// `HERMIT_PORT`
     pub port: u16,
+    /// `HERMIT_NET` and `HERMIT_APP_PORT`
+    pub network: Network,
 }
 
 impl MachineSettings {
@@ -59,7 +62,8 @@ impl MachineSettings {
         let port = port.parse().ok().filter(|port| (1..u16::MAX).contains(port)).ok_or_else(|| {
             Failure::new(format!("HERMIT_PORT={port}: not a TCP port, which is a number from 1 to 65534"))
         })?;
-        Ok(Self { kind, qemu, cpus, memory, port })
+        let network = Network::parse(&text("HERMIT_NET", "user")?, &text("HERMIT_APP_PORT", "")?)?;
+        Ok(Self { kind, qemu, cpus, memory, port, network })
     }
 }
 
@@ -123,6 +127,7 @@ mod tests {
             cpus: 1,
             memory: 2 << 30,
             port: 18766,
+            network: Network::User(Vec::new()),
         };
         assert_eq!(parse(&[]), Ok(expected.clone()));
         let some = parse(&[("HERMIT_CPUS", "4"), ("HERMIT_MEM", "6G"), ("HERMIT_PORT", "1")]);

@@ -2,8 +2,8 @@
 
 //! The network card as smoltcp sees it. Frames for the isle itself never leave it.
 
-use super::closed::Closed;
 use super::nic::Nic;
+use super::windows::Windows;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -14,8 +14,6 @@ use smoltcp::wire::IpAddress;
 
 /// Bytes of an Ethernet header.
 const HEADER: usize = 14;
-/// The longest IP packet. The longest segments of TCP are what the other side says.
-const MTU: usize = 65535;
 /// Most frames to the isle itself that wait.
 const MAX_LOOPED: usize = 64;
 
@@ -31,7 +29,7 @@ pub struct Device {
     /// Where smoltcp makes one.
     out: Vec<u8>,
     looped: VecDeque<Vec<u8>>,
-    closed: Closed,
+    windows: Windows,
     /// A frame that comes after what was staged.
     held: Option<Vec<u8>>,
     /// Something could not be sent for want of room.
@@ -41,6 +39,7 @@ pub struct Device {
 impl Device {
     pub fn new(nic: Box<dyn Nic>, own: Vec<IpAddress>) -> Self {
         Self {
+            windows: Windows::new(nic.kind().has_checksums),
             nic,
             own,
             // As long as any can be, so that none has to be zeroed first.
@@ -49,10 +48,14 @@ impl Device {
             is_staged: false,
             out: alloc::vec![0; MAX_PACKET],
             looped: VecDeque::new(),
-            closed: Closed::default(),
             held: None,
             was_full: false,
         }
+    }
+
+    /// The isle's addresses are others from now on.
+    pub fn set_own(&mut self, own: Vec<IpAddress>) {
+        self.own = own;
     }
 
     /// The next frame, if there is one: smoltcp gets it next.
@@ -66,7 +69,7 @@ impl Device {
                 self.frame_len = self.nic.receive(&mut self.frame)?;
             }
             let frame = self.frame.get(..self.frame_len)?;
-            if let Some(first) = self.closed.acknowledgement(frame) {
+            if let Some(first) = self.windows.acknowledgement(frame) {
                 self.held = Some(frame.to_vec());
                 self.put(&first);
             }
@@ -125,7 +128,7 @@ pub struct TxToken<'a> {
     own: &'a [IpAddress],
     out: &'a mut [u8],
     looped: &'a mut VecDeque<Vec<u8>>,
-    closed: &'a mut Closed,
+    windows: &'a mut Windows,
 }
 
 impl phy::TxToken for TxToken<'_> {
@@ -133,7 +136,7 @@ impl phy::TxToken for TxToken<'_> {
         // There is room for the longest frame that there may be, so for this one; else nobody hears of it.
         let Some(frame) = self.out.get_mut(..len) else { return f(&mut alloc::vec![0; len]) };
         let result = f(frame);
-        self.closed.sent(frame);
+        self.windows.sent(frame);
         if !is_own(frame, self.nic.address(), self.own) {
             self.nic.send(frame);
         } else if self.looped.len() < MAX_LOOPED {
@@ -152,9 +155,9 @@ impl phy::Device for Device {
         if !core::mem::take(&mut self.is_staged) {
             return None;
         }
-        let Self { nic, own, frame, frame_len, out, looped, closed, .. } = self;
+        let Self { nic, own, frame, frame_len, out, looped, windows, .. } = self;
         let frame = frame.get(..*frame_len)?;
-        Some((RxToken(frame), TxToken { nic: &mut **nic, own, out, looped, closed }))
+        Some((RxToken(frame), TxToken { nic: &mut **nic, own, out, looped, windows }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken<'_>> {
@@ -162,20 +165,22 @@ impl phy::Device for Device {
             self.was_full = true;
             return None;
         }
-        let Self { nic, own, out, looped, closed, .. } = self;
-        Some(TxToken { nic: &mut **nic, own, out, looped, closed })
+        let Self { nic, own, out, looped, windows, .. } = self;
+        Some(TxToken { nic: &mut **nic, own, out, looped, windows })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
+        let kind = self.nic.kind();
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = HEADER + MTU;
-        // See `abi/net.rs`.
-        let mut checksum = ChecksumCapabilities::ignored();
-        checksum.ipv4 = Checksum::Tx;
-        checksum.icmpv4 = Checksum::Both;
-        checksum.icmpv6 = Checksum::Both;
-        capabilities.checksum = checksum;
+        capabilities.max_transmission_unit = HEADER + usize::from(kind.mtu);
+        if !kind.has_checksums {
+            let mut checksum = ChecksumCapabilities::ignored();
+            checksum.ipv4 = Checksum::Tx;
+            checksum.icmpv4 = Checksum::Both;
+            checksum.icmpv6 = Checksum::Both;
+            capabilities.checksum = checksum;
+        }
         capabilities
     }
 }

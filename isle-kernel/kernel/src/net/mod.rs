@@ -7,15 +7,18 @@
 //! all compute, nobody is interrupted (but see `flag::INTERRUPTS`).
 
 pub mod address;
-mod closed;
 mod device;
+mod lease;
 pub mod nic;
 pub mod notice;
 pub mod ports;
 pub mod socket;
 pub mod stack;
+mod windows;
 
+use crate::sched::{self, Task, Woken};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use hermit_plat::shared::Shared;
 use hermit_plat::{apic, cpu, time};
@@ -40,10 +43,24 @@ static IS_OFF: AtomicBool = AtomicBool::new(false);
 /// Makes the network. Once, on CPU 0.
 pub fn init(shared: &Shared) {
     let addresses = &shared.boot.addresses;
-    if addresses.prefix4 == 0 {
-        return;
-    }
-    STACK.call_once(|| Mutex::new(Stack::new(Box::new(nic::Rings::new(shared.net, shared.boot.isle)), addresses)));
+    let nic: Option<Box<dyn nic::Nic>> = if hermit_plat::shared::is_machine() {
+        card()
+    } else {
+        // Without an address there is no network.
+        (addresses.prefix4 != 0).then(|| Box::new(nic::Rings::new(shared.net, shared.boot.isle)) as _)
+    };
+    let Some(nic) = nic else { return };
+    STACK.call_once(|| Mutex::new(Stack::new(nic, addresses)));
+    // It may have to ask for its address.
+    DEADLINE.store(0, Ordering::SeqCst);
+}
+
+/// A virtual machine's card.
+fn card() -> Option<Box<dyn nic::Nic>> {
+    #[cfg(target_os = "none")]
+    return Some(Box::new(hermit_plat::card::Card::find()?));
+    #[cfg(not(target_os = "none"))]
+    None
 }
 
 /// The stack, if there is one. Nothing else may be locked by who holds it but what wakes threads, and no socket be dropped.
@@ -73,14 +90,22 @@ fn work(stack: &mut Stack) {
     }
 }
 
-/// True if there is something to do. Looks at no more than two words of memory.
+/// True if there are frames, as far as can be told without waiting for anybody.
+fn has_frames(shared: &Shared) -> bool {
+    if hermit_plat::shared::is_machine() {
+        return STACK.get().and_then(Mutex::try_lock).is_some_and(|stack| stack.device.nic.has_news());
+    }
+    let ring = &shared.net.to_isle;
+    ring.producer.position.load(Ordering::SeqCst) != ring.consumer.position.load(Ordering::Relaxed)
+}
+
+/// True if there is something to do. On an isle it looks at no more than two words of memory.
 pub fn has_work() -> bool {
     let Some(shared) = hermit_plat::shared::try_get() else { return false };
     if STACK.get().is_none() || IS_OFF.load(Ordering::Relaxed) {
         return false;
     }
-    let ring = &shared.net.to_isle;
-    if ring.producer.position.load(Ordering::SeqCst) != ring.consumer.position.load(Ordering::Relaxed) {
+    if has_frames(shared) {
         return true;
     }
     let deadline = DEADLINE.load(Ordering::Relaxed);
@@ -132,4 +157,25 @@ pub fn last_work() -> u64 {
 /// Whether nobody watches though there is a network.
 pub fn is_unwatched() -> bool {
     STACK.get().is_some() && WATCHER.load(Ordering::SeqCst) == NOBODY
+}
+
+/// How long an application waits for the isle's address, from the kernel's start on.
+const PATIENCE_NS: u64 = 3_000_000_000;
+
+/// Waits until the isle has an address, if it has to ask for one; but not for ever.
+pub fn wait_for_address(task: &Arc<Task>) {
+    loop {
+        let Some((notice, began)) = lock().and_then(|stack| stack.lease.as_ref()?.awaited()) else { return };
+        let edges = notice.edges();
+        let is_there = || lock().is_none_or(|stack| stack.lease.as_ref().is_none_or(|l| l.awaited().is_none()));
+        if is_there() {
+            return;
+        }
+        notice.add(task);
+        let woken = sched::wait(task, Some(began.saturating_add(PATIENCE_NS)), &|| notice.edges() != edges);
+        notice.remove(task);
+        if !matches!(woken, Woken::Ready) {
+            return;
+        }
+    }
 }

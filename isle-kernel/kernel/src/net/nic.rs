@@ -1,14 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What carries frames: the rings of `mmnif`, towards Linux.
+//! What carries frames: the rings of `mmnif`, towards Linux, or the card of a virtual machine.
 
 use core::sync::atomic::Ordering;
 use hermit_plat::abi::net::{ethernet_address, flag, Net};
 use hermit_plat::abi::ring::{Consumer, Producer, MAX_PACKET};
 use hermit_plat::apic;
 
+/// What a card is to the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// What programs call its interface.
+    pub name: &'static str,
+    /// Bytes of the longest IP packet.
+    pub mtu: u16,
+    /// TCP's and UDP's checksums are computed and looked at: frames leave memory.
+    pub has_checksums: bool,
+}
+
+/// The rings, see `abi/net.rs`. The longest segments of TCP are what the other side says.
+const RINGS: Kind = Kind { name: "mmnif", mtu: 65535, has_checksums: false };
+
 /// A network card.
 pub trait Nic: Send {
+    fn kind(&self) -> Kind {
+        RINGS
+    }
     /// Its Ethernet address.
     fn address(&self) -> [u8; 6];
     /// Takes a frame, if there is one, of [`MAX_PACKET`] bytes at most: it is at the start of `frame`, and so long.
@@ -109,5 +126,45 @@ impl Nic for Rings {
 
     fn may_interrupt(&self) -> bool {
         self.net.flags.load(Ordering::Relaxed) & flag::INTERRUPTS != 0
+    }
+}
+
+#[cfg(target_os = "none")]
+impl Nic for hermit_plat::card::Card {
+    fn kind(&self) -> Kind {
+        const ETHERNET: Kind = Kind { name: "eth0", mtu: 1500, has_checksums: true };
+        ETHERNET
+    }
+
+    fn address(&self) -> [u8; 6] {
+        self.address()
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        self.receive(frame)
+    }
+
+    fn has_room(&self) -> bool {
+        self.has_room()
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        self.send(frame);
+    }
+
+    fn has_news(&self) -> bool {
+        self.has_news()
+    }
+
+    fn sleep(&mut self, cpu: usize) -> bool {
+        self.sleep(cpu)
+    }
+
+    fn look(&mut self) {
+        self.look();
+    }
+
+    fn may_interrupt(&self) -> bool {
+        false
     }
 }

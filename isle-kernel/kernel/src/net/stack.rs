@@ -4,6 +4,7 @@
 //! more but that have yet to end.
 
 use super::device::Device;
+use super::lease::Lease;
 use super::nic::Nic;
 use super::notice::{self, Notice};
 use super::ports::{Ports, Scope};
@@ -65,6 +66,8 @@ struct Orphan {
 pub struct Stack {
     pub device: Device,
     interface: Interface,
+    /// If it has to ask for its address.
+    pub lease: Option<Lease>,
     pub sockets: SocketSet<'static>,
     pub ports: Ports,
     listeners: BTreeMap<u64, Listener>,
@@ -83,35 +86,47 @@ fn make_interface(device: &mut Device, addresses: &Addresses, seed: u64) -> Inte
     let mut config = Config::new(HardwareAddress::Ethernet(own));
     config.random_seed = seed;
     let mut interface = Interface::new(config, device, now());
-    interface.update_ip_addrs(|list| {
-        for cidr in cidrs(own, addresses) {
-            // There is room for eight.
-            let _ = list.push(cidr);
-        }
-    });
+    set_addresses(&mut interface, &cidrs(own, addresses));
     let routes = interface.routes_mut();
     // There is room for a route of either kind.
-    let _ = routes.add_default_ipv4_route(Ipv4Address::from(addresses.gateway4));
-    let _ = routes.add_default_ipv6_route(Ipv6Address::from(addresses.gateway6));
+    if addresses.prefix4 != 0 {
+        let _ = routes.add_default_ipv4_route(Ipv4Address::from(addresses.gateway4));
+    }
+    if addresses.prefix6 != 0 {
+        let _ = routes.add_default_ipv6_route(Ipv6Address::from(addresses.gateway6));
+    }
     interface
 }
 
-/// The isle's own addresses: those it is given come first, so that it speaks with these.
-fn cidrs(own: EthernetAddress, addresses: &Addresses) -> [IpCidr; 6] {
+fn set_addresses(interface: &mut Interface, own: &[IpCidr]) {
+    interface.update_ip_addrs(|list| {
+        list.clear();
+        for cidr in own {
+            // There is room for eight.
+            let _ = list.push(*cidr);
+        }
+    });
+}
+
+/// The isle's own addresses: those it is given, if any, come first, so that it speaks with these.
+fn cidrs(own: EthernetAddress, addresses: &Addresses) -> Vec<IpCidr> {
     let [a, b, c, d, e, f] = own.0;
     let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
     // RFC 4291, appendix A.
     let link = Ipv6Address::new(0xfe80, 0, 0, 0, word(a ^ 2, b), word(c, 0xff), word(0xfe, d), word(e, f));
     // smoltcp belongs to no group of ::1's, by which it finds where that is, but to that of any other address which ends so.
     let ends_in_1 = Ipv6Address::new(0xfe80, 0, 0, 0, word(a, b), word(c, d), word(e, f), 1);
-    [
+    let given = [
         IpCidr::new(Ipv4Address::from(addresses.ip4).into(), addresses.prefix4 as u8),
         IpCidr::new(Ipv6Address::from(addresses.ip6).into(), addresses.prefix6 as u8),
+    ];
+    let always = [
         IpCidr::new(link.into(), 64),
         IpCidr::new(ends_in_1.into(), 64),
         IpCidr::new(Ipv4Address::LOCALHOST.into(), 8),
         IpCidr::new(Ipv6Address::LOCALHOST.into(), 128),
-    ]
+    ];
+    given.into_iter().filter(|cidr| cidr.prefix_len() != 0).chain(always).collect()
 }
 
 /// Memory for a buffer, all zero. ENOMEM if there is none.
@@ -173,10 +188,13 @@ impl Stack {
         let own = cidrs(EthernetAddress(nic.address()), addresses).iter().map(IpCidr::address).collect();
         let mut device = Device::new(nic, own);
         let interface = make_interface(&mut device, addresses, seed);
+        let mut sockets = SocketSet::new(Vec::new());
+        let lease = (addresses.prefix4 == 0).then(|| Lease::new(&mut sockets));
         Self {
             device,
             interface,
-            sockets: SocketSet::new(Vec::new()),
+            lease,
+            sockets,
             ports: Ports::default(),
             listeners: BTreeMap::new(),
             orphans: Vec::new(),
@@ -348,12 +366,34 @@ impl Stack {
         for _ in 0..ROUNDS {
             self.ingress();
             self.egress();
+            self.follow_lease();
             self.settle();
             if !self.device.has_looped() && !self.device.nic.has_news() {
                 break;
             }
         }
         self.deadline()
+    }
+
+    /// The isle is called as it is told to be called.
+    fn follow_lease(&mut self) {
+        let Some(terms) = self.lease.as_mut().and_then(|lease| lease.poll(&mut self.sockets)) else { return };
+        match (terms.address, terms.router) {
+            (Some(address), Some(router)) => log::info!("network: {address}, router {router}"),
+            (Some(address), None) => log::info!("network: {address}"),
+            (None, _) => log::warn!("network: the address is not ours any more"),
+        }
+        let given = terms.address.map(IpCidr::from);
+        let own = EthernetAddress(self.device.nic.address());
+        let all: Vec<_> = given.into_iter().chain(cidrs(own, &Addresses::default())).collect();
+        set_addresses(&mut self.interface, &all);
+        self.device.set_own(all.iter().map(IpCidr::address).collect());
+        let routes = self.interface.routes_mut();
+        match terms.router {
+            // There is room for a route.
+            Some(router) => drop(routes.add_default_ipv4_route(router)),
+            None => drop(routes.remove_default_ipv4_route()),
+        }
     }
 
     fn ingress(&mut self) {

@@ -8,7 +8,8 @@ use std::sync::{Arc as StdArc, Mutex};
 #[derive(Default)]
 struct Wire([Mutex<VecDeque<Vec<u8>>>; 2]);
 
-struct Card(StdArc<Wire>, usize);
+/// The card of an isle, by its number, which may have a break after each frame.
+struct Card(StdArc<Wire>, usize, Option<bool>);
 
 impl Nic for Card {
     fn address(&self) -> [u8; 6] {
@@ -16,6 +17,9 @@ impl Nic for Card {
     }
 
     fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        if self.2.as_mut().is_some_and(|pauses| std::mem::replace(pauses, !*pauses)) {
+            return None;
+        }
         let new = self.0 .0[self.1].lock().unwrap().pop_front()?;
         frame[..new.len()].copy_from_slice(&new);
         Some(new.len())
@@ -45,6 +49,10 @@ impl Nic for Card {
 }
 
 fn pair() -> [Stack; 2] {
+    pair_with(None)
+}
+
+fn pair_with(breaks: Option<bool>) -> [Stack; 2] {
     let wire = StdArc::new(Wire::default());
     [0, 1].map(|number| {
         let ip6 = |last| [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
@@ -56,7 +64,7 @@ fn pair() -> [Stack; 2] {
             prefix4: 24,
             prefix6: 64,
         };
-        Stack::new(Box::new(Card(wire.clone(), number)), &addresses)
+        Stack::new(Box::new(Card(wire.clone(), number, breaks)), &addresses)
     })
 }
 
@@ -114,6 +122,38 @@ fn both_sides_may_write_before_they_read() {
         }
         // One is late, and stays; the other is gone.
         assert_eq!(stacks.iter().map(|s| s.orphans.len()).sum::<usize>(), 1);
+    }
+}
+
+/// Nothing has to be sent twice when a window is filled to its last byte: time stands still here, so that would be never.
+#[test]
+fn windows_are_filled_to_the_last_byte() {
+    // Each frame is answered before the next is taken, while others are on their way.
+    let mut stacks = pair_with(Some(false));
+    let [to, from] = ["10.0.0.3", "10.0.0.2"].map(|text| text.parse().unwrap());
+    let [(client, _), (server, _)] = connection(&mut stacks, to, from);
+    for (stack, handle) in stacks.iter_mut().zip([client, server]) {
+        stack.stream(handle).set_ack_delay(None);
+        stack.stream(handle).set_nagle_enabled(false);
+    }
+    let len = stacks[1].stream(server).recv_capacity();
+    // Odd lengths, so that the window is no multiple of its scale again and again.
+    for parts in [&[len][..], &[len], &[3, len - 3], &[len - 1, 1], &[333_333; 5], &[1, 2, 3, 65_537, len], &[7; 100]] {
+        let total: usize = parts.iter().sum();
+        let mut parts = parts.iter().copied();
+        let (mut left, mut got, mut rounds) = (0, 0, 0);
+        while got < total {
+            if left == 0 {
+                left = parts.next().unwrap_or(0);
+            }
+            left -= stacks[0].stream(client).send_slice(&vec![1; left]).unwrap();
+            settle(&mut stacks);
+            // Only when nothing more comes.
+            got += stacks[1].stream(server).recv_slice(&mut vec![0; len]).unwrap();
+            rounds += 1;
+            assert!(rounds < 1000, "stuck at {got} of {total}");
+        }
+        settle(&mut stacks);
     }
 }
 

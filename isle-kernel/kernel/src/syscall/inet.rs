@@ -67,6 +67,7 @@ pub fn socket(t: &mut Thread, [family, kind, protocol, ..]: [u64; 6]) -> Outcome
         (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT.into()),
         _ => return Err(Errno::ESOCKTNOSUPPORT.into()),
     };
+    crate::net::wait_for_address(&t.task);
     let socket = Socket::new(is_stream, family as u32 == AF_INET6)?;
     open(t, socket, flags)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What a program may ask of network interfaces, netdevice(7): `lo` and `mmnif`.
+//! What a program may ask of network interfaces, netdevice(7): `lo`, and that of the network card.
 
 use super::Outcome;
 use crate::errno::Errno;
@@ -46,9 +46,9 @@ struct Interface {
 }
 
 fn interfaces() -> Result<[Interface; 2], Errno> {
-    let (addresses, own) = {
+    let (addresses, own, kind) = {
         let stack = net::lock().ok_or(Errno::EAFNOSUPPORT)?;
-        (stack.addresses(), stack.device.nic.address())
+        (stack.addresses(), stack.device.nic.address(), stack.device.nic.kind())
     };
     let address = |is_loopback: bool| {
         let found = addresses.iter().find_map(|cidr| match cidr {
@@ -67,11 +67,11 @@ fn interfaces() -> Result<[Interface; 2], Errno> {
             hardware: (ARPHRD_LOOPBACK, [0; 6]),
         },
         Interface {
-            name: "mmnif",
+            name: kind.name,
             index: 2,
             address: address(false),
             flags: ETHERNET_FLAGS,
-            mtu: 65535,
+            mtu: kind.mtu.into(),
             hardware: (ARPHRD_ETHER, own),
         },
     ])

@@ -27,6 +27,7 @@ pub fn of_isle(path: &[u8]) -> Option<Own> {
         "/proc/uptime" => return text(uptime()),
         "/proc/stat" => return text(stat()),
         "/proc/loadavg" => return text(loadavg()),
+        "/etc/resolv.conf" => return text(resolvers()?),
         _ => {}
     }
     let below = |base: &str| path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -37,6 +38,14 @@ pub fn of_isle(path: &[u8]) -> Option<Own> {
         return Some(nodes(rest.trim_matches('/')).unwrap_or(Own::Nothing));
     }
     None
+}
+
+/// resolv.conf(5), where the isle was told who knows names; else Linux's is as good.
+fn resolvers() -> Option<String> {
+    let stack = crate::net::lock()?;
+    let servers = &stack.lease.as_ref()?.terms.servers;
+    let lines = servers.iter().map(|server| format!("nameserver {server}\n"));
+    (!servers.is_empty()).then(|| lines.collect())
 }
 
 fn directory<'a>(directories: impl Iterator<Item = String>, texts: impl Iterator<Item = &'a str>) -> Own {

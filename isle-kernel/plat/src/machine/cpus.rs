@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Starting the other CPUs of a virtual machine, one after the other, by INIT and SIPI to one APIC id each.
+//! The CPUs of a virtual machine: finding them, and starting the others one after the other, by INIT and SIPI to one APIC id each.
 
+use super::map;
+use crate::madt;
 use crate::phys::to_virt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hermit_abi::boot::{BootInfo, BOOT_STACK_SIZE};
@@ -48,6 +50,29 @@ fn send(apic_id: u32, command: u32) {
     write(ICR_LOW, command);
 }
 
+fn table(boot: &BootInfo) -> &'static [Cpu] {
+    // SAFETY: the loader made it, with one entry for each CPU; all fields that anybody writes are atomics.
+    unsafe { core::slice::from_raw_parts(to_virt::<Cpu>(boot.cpus), boot.cpu_count as usize) }
+}
+
+/// Finds the CPUs' APIC ids in ACPI's tables, if there are any; without, the loader has numbered them as QEMU does. False: they are
+/// fewer than there should be.
+pub fn find(boot: &BootInfo, acpi_root: Option<u64>) -> bool {
+    let Some(root) = acpi_root else { return true };
+    let own = raw_cpuid::CpuId::new().get_feature_info().map_or(0, |info| info.initial_local_apic_id().into());
+    // This one is the first.
+    let mut cpus = table(boot).iter();
+    let mut name = |id: u32| cpus.next().map(|cpu| cpu.apic_id.store(id, Ordering::Relaxed)).is_some();
+    name(own);
+    let mut others = 1;
+    let found = madt::processors(map::read_bytes, root, |id| {
+        if id != own && name(id) {
+            others += 1;
+        }
+    });
+    found.is_none() || others == boot.cpu_count
+}
+
 /// Starts all but this one. False: one did not come.
 pub fn start(args: &TrampolineArgs, boot: &BootInfo) -> bool {
     write(SPURIOUS, ENABLE);
@@ -63,11 +88,10 @@ pub fn start(args: &TrampolineArgs, boot: &BootInfo) -> bool {
 fn start_one(args: &TrampolineArgs, boot: &BootInfo, index: u32) -> bool {
     let stack = args.stack + u64::from(index) * BOOT_STACK_SIZE;
     let own = TrampolineArgs { stack, cpu: index.into(), ..*args };
-    // SAFETY: behind the code, in the same page, which no CPU looks at now; and the table of CPUs, which is large enough.
-    let apic_id = unsafe {
-        to_virt::<TrampolineArgs>(PAGE + TRAMPOLINE_ARGS).write(own);
-        (*to_virt::<Cpu>(boot.cpus).add(index as usize)).apic_id.load(Ordering::Relaxed)
-    };
+    // SAFETY: behind the code, in the same page, which no CPU looks at now.
+    unsafe { to_virt::<TrampolineArgs>(PAGE + TRAMPOLINE_ARGS).write(own) };
+    let Some(cpu) = table(boot).get(index as usize) else { return false };
+    let apic_id = cpu.apic_id.load(Ordering::Relaxed);
     send(apic_id, INIT);
     for _ in 0..TRIES {
         send(apic_id, STARTUP | (PAGE >> 12) as u32);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the machine's loader says of its memory: `struct hvm_start_info` (Xen, `public/arch-x86/hvm/start_info.h`).
+//! What the machine's loader says of it: `struct hvm_start_info` (Xen, `public/arch-x86/hvm/start_info.h`).
 
 use crate::phys::to_virt;
 
 const MAGIC: u32 = 0x336e_c578;
 /// The first version with a memory map.
 const VERSION: u32 = 1;
-/// Where its fields are: the map's address, and how many entries it has.
+/// Where its fields are: the address of ACPI's root pointer, or 0; the map's address, and how many entries it has.
+const ROOT: u64 = 32;
 const MAP: u64 = 40;
 const ENTRIES: u64 = 48;
 /// An entry: address, length, and what it is.
@@ -18,6 +19,22 @@ const FOUR_GIB: u64 = 1 << 32;
 fn read<T: Copy>(at: u64) -> T {
     // SAFETY: integers, below 4 GiB, which the first page tables map.
     unsafe { to_virt::<T>(at).read_unaligned() }
+}
+
+/// Reads memory below 4 GiB.
+pub fn read_bytes(at: u64, to: &mut [u8]) -> bool {
+    let is_mapped = at.checked_add(to.len() as u64).is_some_and(|end| end <= FOUR_GIB);
+    if is_mapped {
+        for (byte, address) in to.iter_mut().zip(at..) {
+            *byte = read(address);
+        }
+    }
+    is_mapped
+}
+
+/// Where ACPI's root pointer is, if firmware has left one. After [`is_as_expected`].
+pub fn acpi_root(info: u64) -> Option<u64> {
+    Some(read::<u64>(info + ROOT)).filter(|root| *root != 0)
 }
 
 /// Whether memory below 4 GiB ends at `low_end`, or a little before, where firmware has its own.

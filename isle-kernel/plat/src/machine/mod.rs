@@ -2,9 +2,12 @@
 
 //! A virtual machine of the isle kernel's own: from its loader to what `hermit.ko` gives on an isle; see `abi/machine.rs`.
 
+pub mod card;
 pub mod cpus;
 mod entry;
+mod io_apic;
 mod map;
+mod pci;
 pub mod serial;
 
 use crate::phys::to_virt;
@@ -38,6 +41,10 @@ extern "C" fn start(info: u64) -> ! {
     }
     // SAFETY: the proxy's boot information, which nobody changes any more.
     let boot = unsafe { &*(launch.args.boot_info as *const BootInfo) };
+    pci::prepare();
+    if !cpus::find(boot, map::acpi_root(info)) {
+        give_up(b"the virtual machine has fewer CPUs than it was started with\n");
+    }
     if !cpus::start(&launch.args, boot) {
         give_up(b"a CPU of the virtual machine did not start\n");
     }

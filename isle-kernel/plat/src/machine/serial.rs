@@ -2,8 +2,8 @@
 
 //! The serial ports of a virtual machine, 16550s as QEMU has them: the console, and the way to the proxy.
 
-use crate::{apic, kmap};
-use core::sync::atomic::Ordering;
+use super::io_apic;
+use crate::apic;
 use x86_64::instructions::port::Port;
 
 const CONSOLE: u16 = 0x3f8;
@@ -23,12 +23,8 @@ const EMPTY: u8 = 1 << 5;
 /// Looks before a port is taken for missing.
 const PATIENCE: u32 = 100_000;
 
-/// The I/O APIC, where QEMU has it, and the second port's pin there.
-const IO_APIC: u64 = 0xfec0_0000;
-const SELECT: u64 = 0x00;
-const WINDOW: u64 = 0x10;
+/// The second port's pin of the I/O APIC.
 const PIN: u32 = 3;
-const FIRST_PIN: u32 = 0x10;
 
 /// The interrupt by which bytes come.
 pub const VECTOR: u8 = 0xf1;
@@ -59,15 +55,7 @@ pub fn connect() {
     put(BELL + FIFO, 7);
     put(BELL + MODEM_CONTROL, 0xb);
     put(BELL + INTERRUPTS, 1);
-    let id = crate::shared::get().cpus.first().map_or(0, |cpu| cpu.apic_id.load(Ordering::Relaxed));
-    let Some(io_apic) = kmap::map_device_page(IO_APIC) else { return };
-    for (register, value) in [(FIRST_PIN + 2 * PIN + 1, id << 24), (FIRST_PIN + 2 * PIN, VECTOR.into())] {
-        // SAFETY: the registers of the I/O APIC, mapped uncached for good; only used here.
-        unsafe {
-            ((io_apic + SELECT) as *mut u32).write_volatile(register);
-            ((io_apic + WINDOW) as *mut u32).write_volatile(value);
-        }
-    }
+    io_apic::route(PIN, VECTOR, 0);
 }
 
 /// Tells the proxy that somebody wants something.
