@@ -72,6 +72,16 @@ for method in $methods; do
 		;;
 	esac
 done
+# Of each run: machines of their own.
+if [[ " $methods " == *" mttcg "* ]]; then
+	for run in $(seq "$runs"); do
+		ci/start.sh "$qemu" >$out/start.txt 2>>$out/errors.txt || { tail -n 1 $out/errors.txt >&2; failed=1; }
+		for system in linux isle; do
+			sed -n "s/^$system //p" $out/start.txt >>$out/results/mttcg.$system.$run.txt
+		done
+	done
+	rm -f $out/start.txt
+fi
 echo "Load of the host at the end: $(cut -d' ' -f1-3 /proc/loadavg)" >>$out/about.txt
 ci/bench/target/release/hermit-bench $out
 echo "bench: $out/report.html"

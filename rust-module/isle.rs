@@ -118,8 +118,9 @@ pub struct Waiters {
 }
 
 impl RingListener for Waiters {
-    fn rang(&self) {
+    fn rang(&self) -> Option<u32> {
         self.queue.wake_all();
+        None
     }
 }
 

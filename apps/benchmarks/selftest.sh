@@ -56,6 +56,8 @@ judge "io tells that it can't make a file" [ $? -eq 1 ]
 	run launch -m -r 3 start_false false
 	judge "launch wants programs that succeed" [ $? -eq 1 ]
 }
+run first
+judge "first" grep -qE "^first [0-9]+$" "$out"
 run hg -m -s 1 -t 1 -o "$out.samples"
 judge "hg" lines hg_gap_avg hg_gap_max hg_gaps_over hg_lost
 judge "hg's samples" samples

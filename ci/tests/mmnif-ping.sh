@@ -16,8 +16,15 @@ same "no isle, no carrier" 0 "$(carrier)"
 echo 128M >$sys/isle0/memory
 echo 128M >$sys/isle1/memory
 remember
-accepted "isle 0 starts" $sys/isle0/cpus 1
 accepted "isle 1 starts" $sys/isle1/cpus 2-3
+
+irq=$(sed -n 's/^ *\([0-9]*\):.* mmnif-isle1$/\1/p' /proc/interrupts)
+for cpu in 0 1 0; do
+	taskset -c $cpu ping -q -c 200 -i 0.001 192.168.28.3 >/dev/null
+	same "its interrupt is on CPU $cpu, as who sends" $cpu "$(cat /proc/irq/$irq/effective_affinity_list)"
+done
+
+accepted "isle 0 starts" $sys/isle0/cpus 1
 same "isles, carrier" 1 "$(carrier)"
 sleep 2
 for address in 192.168.28.2 192.168.28.3 fd00:c0a8:1c::2 fd00:c0a8:1c::3; do

@@ -130,7 +130,7 @@ fn run_in_machine(
 ) -> Result<ExitCode, Failure> {
     let descriptors = Descriptors::default();
     let start_block = start_block(&program, argv)?;
-    let Machine { door, memory, channel, clocks, tsc_khz } = Machine::start(wanted)?;
+    let Machine { door, memory, channel, clocks, tsc_khz, emulator } = Machine::start(wanted)?;
     sys::explain_sigbus();
     let performer = Performer {
         memory,
@@ -149,6 +149,7 @@ fn run_in_machine(
     let outcome = server.serve().map_err(cannot_serve);
     if settings.verbose {
         write_stderr(&server.door().log());
+        say(&format!("QEMU and its firmware took {:.3} s to start", emulator.as_secs_f64()));
         if let Some(note) = machine::note() {
             say(note);
         }

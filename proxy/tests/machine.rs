@@ -99,11 +99,8 @@ fn arguments_input_output_and_status() {
 
 #[test]
 fn either_machine_with_much_memory() {
-    let info = fs::read_to_string("/proc/meminfo").unwrap();
-    let available = info.lines().find(|line| line.starts_with("MemAvailable:")).unwrap();
-    let has_much = available.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() > 7 << 20;
     for kind in ["q35", "microvm"] {
-        for memory in if has_much { ["512M", "6G"].as_slice() } else { &["512M"] } {
+        for memory in if has_much() { ["512M", "6G"].as_slice() } else { &["512M"] } {
             let mut command = machine(2);
             command.envs([("HERMIT_MACHINE", kind), ("HERMIT_MEM", memory)]);
             // All of it, so both sides of 4 GiB.
@@ -389,4 +386,90 @@ fn now() -> [u128; 2] {
         let now = rustix::time::clock_gettime(id);
         now.tv_sec as u128 * 1_000_000_000 + now.tv_nsec as u128
     })
+}
+
+/// Programs of the distribution's, which run as they do without a machine.
+#[test]
+fn the_distributions_programs() {
+    let dir = std::env::temp_dir().join(format!("hermit-machine-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(
+        dir.join("text"),
+        (0..20_000).map(|n| format!("{} line {n}\n", n * 7919 % 20_000)).collect::<String>(),
+    )
+    .unwrap();
+    let numpy = "
+import numpy
+a = numpy.arange(90000.0).reshape(300, 300) % 17 + numpy.eye(300)
+print(numpy.linalg.det(a[:5, :5]).round(6), (a @ a).sum(), numpy.fft.fft(a[0])[:3].round(6))";
+    let sqlite = "create table t(a integer primary key, b text); \
+        with recursive n(x) as (select 1 union all select x + 1 from n where x < 20000) insert into t select x, hex(x * x) from n; \
+        create index i on t(b); select count(*), sum(a), max(b) from t; select * from t where b like '3%' limit 3;";
+    let perl = "my %h; while (<>) { my @f = split; $h{$f[0] % 97} += $f[2]; } print join(',', map { \"$_=$h{$_}\" } sort { $a <=> $b } keys %h), \"\\n\"";
+    let lua = "local t = {} for i = 1, 50000 do t[i] = (i * 7919) % 50021 end table.sort(t) print(t[1], t[25000], #t, string.format('%.12f', math.sin(t[7])))";
+    for words in [
+        &["/usr/bin/busybox", "sort", "-n", "text"][..],
+        &["/usr/bin/busybox", "sh", "-c", "busybox seq 1 3000 | busybox md5sum; exit 3"],
+        &[
+            "/bin/bash",
+            "-c",
+            "while read -r a _ n; do ((s += a * n)); done <text; echo $s; sort text | tail -n 1; nosuch",
+        ],
+        &["/usr/bin/perl", "-e", perl, "text"],
+        &["/usr/bin/lua5.4", "-e", lua],
+        &["/usr/bin/python3", "-c", numpy],
+        &["/usr/bin/sqlite3", ":memory:", sqlite],
+        &["/usr/bin/gzip", "-9nc", "text"],
+        &["/usr/bin/xz", "-T2", "-c", "text"],
+        &["/usr/bin/zstd", "-qc", "text"],
+        &["/usr/bin/tar", "cf", "-", "text"],
+        &["/usr/bin/openssl", "dgst", "-sha512", "text"],
+        &["/usr/bin/sha256sum", "text", "nosuch"],
+    ] {
+        let natively = Command::new(words[0]).args(&words[1..]).current_dir(&dir).output().unwrap();
+        let output = machine(2).env("HERMIT_MEM", "1G").args(words).current_dir(&dir).output().unwrap();
+        assert_eq!(output.status.code(), natively.status.code(), "{words:?}: {}", text(&output.stderr));
+        assert!(
+            output.stdout == natively.stdout,
+            "{words:?}: {}\n{}",
+            text(&output.stdout),
+            text(&natively.stdout)
+        );
+        assert_eq!(text(&output.stderr), text(&natively.stderr), "{words:?}");
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_benchmark_with_much_memory() {
+    let output = machine(4)
+        .env("HERMIT_MEM", if has_much() { "6G" } else { "512M" })
+        .arg(built("bench/stream"))
+        .args(["-m", "-r", "2", "-n", "1000000", "-t", "4"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().filter(|line| line.starts_with("stream_")).count(), 4);
+}
+
+/// Whether this computer has memory for a machine of 6 GiB.
+fn has_much() -> bool {
+    let info = fs::read_to_string("/proc/meminfo").unwrap();
+    let available = info.lines().find(|line| line.starts_with("MemAvailable:")).unwrap();
+    available.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() > 7 << 20
+}
+
+#[test]
+fn it_says_how_long_the_start_took() {
+    let output = machine(1).env("HERMIT_VERBOSE", "1").arg(built("bench/first")).output().unwrap();
+    assert!(text(&output.stdout).starts_with("first "));
+    let words = text(&output.stderr);
+    let line = words
+        .lines()
+        .find(|line| line.contains("QEMU and its firmware took "))
+        .unwrap_or_else(|| panic!("{words}"));
+    let seconds: f64 =
+        line.split("took ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+    assert!(seconds > 0.0 && seconds < 60.0, "{line}");
+    assert!(words.lines().any(|line| line.ends_with(" ready")), "{words}");
 }

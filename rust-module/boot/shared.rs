@@ -126,8 +126,8 @@ pub struct IsleBell {
 
 /// Somebody who wants to know that an isle rang.
 pub trait RingListener: Send + Sync {
-    /// Called with interrupts off.
-    fn rang(&self);
+    /// Called with interrupts off. Returns the CPU at which it should ring from now on, if that is another one.
+    fn rang(&self) -> Option<u32>;
 }
 
 impl IsleBell {
@@ -137,8 +137,8 @@ impl IsleBell {
 }
 
 impl Bell for IsleBell {
-    fn ring(&self) {
-        self.ring.rang();
+    fn ring(&self) -> Option<u32> {
+        self.ring.rang()
     }
 
     fn moved(&self, apic_id: u32, vector: u32) {

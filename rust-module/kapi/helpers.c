@@ -186,6 +186,14 @@ struct fwnode_handle *hermit_helper_irq_domain_alloc_fwnode(const char *name)
 	return irq_domain_alloc_named_fwnode(name);
 }
 
+/* Moves an interrupt. May be called by its handler. */
+void hermit_helper_irq_move(u32 irq, u32 cpu);
+void hermit_helper_irq_move(u32 irq, u32 cpu)
+{
+	if (cpu < nr_cpu_ids && cpu_online(cpu))
+		irq_set_affinity(irq, cpumask_of(cpu));
+}
+
 /* Where the interrupt goes now. */
 bool hermit_helper_irq_target(struct irq_data *data, u32 *apicid, u32 *vector);
 bool hermit_helper_irq_target(struct irq_data *data, u32 *apicid, u32 *vector)

@@ -21,13 +21,14 @@ use kernel::sync::Arc;
 extern "C" {
     fn hermit_helper_irq_domain_alloc_irq(domain: *mut bindings::irq_domain) -> i32;
     fn hermit_helper_irq_domain_alloc_fwnode(name: *const kernel::ffi::c_char) -> *mut bindings::fwnode_handle;
+    fn hermit_helper_irq_move(irq: u32, cpu: u32);
     fn hermit_helper_irq_target(data: *mut bindings::irq_data, apicid: *mut u32, vector: *mut u32) -> bool;
 }
 
 /// What happens at a doorbell. Both are called with interrupts off.
 pub trait Bell: Send + Sync {
-    /// Somebody rang.
-    fn ring(&self);
+    /// Somebody rang. Returns the CPU at which it should be rung from now on, if that is another one.
+    fn ring(&self) -> Option<u32>;
     /// From now on it has to be rung at this APIC id with this vector.
     fn moved(&self, apic_id: u32, vector: u32);
 }
@@ -209,9 +210,14 @@ impl Doorbell {
     }
 }
 
-unsafe extern "C" fn on_interrupt(_: i32, data: *mut c_void) -> bindings::irqreturn_t {
+unsafe extern "C" fn on_interrupt(irq: i32, data: *mut c_void) -> bindings::irqreturn_t {
     // SAFETY: `data` is the `Inner` of a doorbell whose interrupt isn't freed yet.
-    unsafe { (*data.cast::<Inner>()).bell.ring() };
+    let wanted = unsafe { (*data.cast::<Inner>()).bell.ring() };
+    if let Some(cpu) = wanted {
+        // If that can't be done now, it will be wanted again.
+        // SAFETY: The interrupt is there while its handler runs, without the descriptor's lock; the function checks the CPU.
+        unsafe { hermit_helper_irq_move(irq as u32, cpu) };
+    }
     bindings::irqreturn_IRQ_HANDLED
 }
 

@@ -19,6 +19,9 @@ extern "C" {
     fn hermit_helper_ip4_param() -> *const kernel::ffi::c_char;
     fn hermit_helper_ip6_param() -> *const kernel::ffi::c_char;
     fn hermit_helper_net_interrupts_param() -> bool;
+    fn hermit_helper_net_follow_param() -> bool;
+    fn hermit_helper_this_cpu() -> u32;
+    fn hermit_helper_in_softirq() -> bool;
     fn hermit_helper_netdev_priv(dev: *mut bindings::net_device) -> *mut c_void;
     fn hermit_helper_netdev_setup(dev: *mut bindings::net_device, address: *const u8);
     fn hermit_helper_napi_add(
@@ -411,6 +414,24 @@ unsafe extern "C" fn get_ethtool_stats<T: Ports>(
 pub fn address_parameters() -> [&'static [u8]; 2] {
     // SAFETY: Strings that live as long as the module and can't be changed once it is loaded.
     unsafe { [hermit_helper_ip4_param(), hermit_helper_ip6_param()].map(|p| CStr::from_char_ptr(p).as_bytes()) }
+}
+
+/// The CPU that this runs on.
+pub fn this_cpu() -> u32 {
+    // SAFETY: Just tells; what is made of it is a hint.
+    unsafe { hermit_helper_this_cpu() }
+}
+
+/// The CPU that this runs on, if it is a program that sends. `None` while Linux answers by itself, wherever packets come in.
+pub fn sending_cpu() -> Option<u32> {
+    // SAFETY: As above.
+    (!unsafe { hermit_helper_in_softirq() }).then(this_cpu)
+}
+
+/// The module parameter `net_follow`.
+pub fn follow_parameter() -> bool {
+    // SAFETY: Reads a variable that can't be changed once the module is loaded.
+    unsafe { hermit_helper_net_follow_param() }
 }
 
 /// The module parameter `net_interrupts`.

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod port;
+mod sender;
 
 use crate::abi::net::{flag, isle_of};
 use crate::boot::shared::{RingListener, Shared};
@@ -178,9 +179,10 @@ struct Poller {
 }
 
 impl RingListener for Poller {
-    fn rang(&self) {
-        self.port.count_ring();
+    fn rang(&self) -> Option<u32> {
+        let wanted = self.port.rang();
         self.queue.schedule();
+        wanted.filter(|_| net::follow_parameter())
     }
 }
 

@@ -5,13 +5,14 @@
 //!
 //! All locks are taken with bottom halves off, and that of `out` last: of another isle's while this one's `in_` is held.
 
+use super::sender::Sender;
 use crate::abi::control::vector;
-use crate::abi::net::{ethernet_address, DOORBELL};
+use crate::abi::net::{doorbell, ethernet_address, DOORBELL};
 use crate::abi::ring::{Consumer, Place, Producer, Refused, Ring, MAX_PACKET, MIN_PACKET};
 use crate::boot::shared::{RingListener, Shared};
 use crate::kapi::apic::ApicId;
 use crate::kapi::irq::Bell;
-use crate::kapi::net::{Queue, Totals};
+use crate::kapi::net::{sending_cpu, this_cpu, Queue, Totals};
 use core::fmt::Arguments;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::new_spinlock;
@@ -77,6 +78,7 @@ pub enum Outcome {
 pub struct Port {
     pub isle: u32,
     counts: Counts,
+    sender: Sender,
     #[pin]
     out: SpinLock<Option<Out>>,
     #[pin]
@@ -89,6 +91,7 @@ impl Port {
             pin_init!(Self {
                 isle,
                 counts: Counts::default(),
+                sender: Sender::new(),
                 out <- new_spinlock!(None, "hermit:port_out"),
                 in_ <- new_spinlock!(None, "hermit:port_in"),
             }),
@@ -112,6 +115,9 @@ impl Port {
     /// Sends a packet of this length, which `fill` copies to its place. `queue` is stopped while
     /// there is no room.
     pub fn send(&self, queue: Option<&Queue>, len: usize, fill: impl FnOnce(Ring<'_>, Place)) -> Outcome {
+        if queue.is_some() {
+            self.sender.sent(sending_cpu());
+        }
         let mut guard = self.out.lock();
         let outcome = match guard.as_mut() {
             Some(out) if (MIN_PACKET..=MAX_PACKET).contains(&len) => self.put(out, queue, len, fill),
@@ -268,9 +274,10 @@ impl Port {
         pr_err!("isle{}: has written nonsense to its packet rings; it is off the network\n", self.isle);
     }
 
-    /// The isle has rung.
-    pub fn count_ring(&self) {
+    /// The isle has rung on this CPU. Returns the one on which it should: where programs are that send to it.
+    pub fn rang(&self) -> Option<u32> {
         add(&self.counts.rx_doorbells, 1);
+        self.sender.rang(this_cpu())
     }
 
     pub fn add_to(&self, all: &mut Totals) {
@@ -313,15 +320,13 @@ impl NetBell {
 }
 
 impl Bell for NetBell {
-    fn ring(&self) {
-        self.listener.rang();
+    fn ring(&self) -> Option<u32> {
+        self.listener.rang()
     }
 
     fn moved(&self, apic_id: u32, vector: u32) {
         if let Ok(net) = self.shared.net() {
-            // As for the other doorbell: whoever rings in between rings at nobody's, which is made up for.
-            net.doorbell_vector.store(vector, Ordering::Release);
-            net.doorbell.store(apic_id, Ordering::Release);
+            net.doorbell.store(doorbell(apic_id, vector), Ordering::Release);
         }
     }
 }

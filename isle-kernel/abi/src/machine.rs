@@ -58,6 +58,8 @@ pub struct Launch {
     pub low_end: u64,
     /// Isle, before the first doorbell: its time stamp counter, just now.
     pub tsc: AtomicU64,
+    /// Isle: its time stamp counter as its first code began.
+    pub began: AtomicU64,
 }
 
-const _: () = assert!(core::mem::size_of::<Launch>() == 72);
+const _: () = assert!(core::mem::size_of::<Launch>() == 80);

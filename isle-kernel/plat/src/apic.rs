@@ -40,7 +40,8 @@ pub fn ring_doorbell() {
 /// Rings Linux's doorbell for packets, if there is one.
 pub fn ring_net_doorbell() {
     if let Some(net) = crate::shared::try_get().map(|s| s.net) {
-        ring(net.doorbell.load(Ordering::Acquire), net.doorbell_vector.load(Ordering::Relaxed));
+        let (id, vector) = hermit_abi::net::doorbell_parts(net.doorbell.load(Ordering::Relaxed));
+        ring(id, vector);
     }
 }
 

@@ -58,8 +58,8 @@ impl MachineDoor {
         }
     }
 
-    /// Waits for the isle kernel's first word; returns what its time stamp counter is just now.
-    pub(super) fn wait_for_kernel(&self, patience: Duration) -> Result<u64, Failure> {
+    /// Waits for the isle kernel's first word; returns what its time stamp counter is just now, and was when it began.
+    pub(super) fn wait_for_kernel(&self, patience: Duration) -> Result<[u64; 2], Failure> {
         let end = Instant::now() + patience;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -67,10 +67,12 @@ impl MachineDoor {
             let limit = Timespec::try_from(left).unwrap_or_default();
             let _ = poll(&mut fds, Some(&limit));
             self.drain();
-            let at = LAUNCH + offset_of!(Launch, tsc) as u64;
-            let tsc = self.loaded.memory.view::<AtomicU64>(at).map_or(0, |tsc| tsc.load(Ordering::Acquire));
+            let [tsc, began] = [offset_of!(Launch, tsc), offset_of!(Launch, began)].map(|offset| {
+                let word = self.loaded.memory.view::<AtomicU64>(LAUNCH + offset as u64);
+                word.map_or(0, |word| word.load(Ordering::Acquire))
+            });
             if tsc != 0 {
-                return Ok(tsc);
+                return Ok([tsc, began]);
             }
             let words = self.words();
             if self.is_gone.load(Ordering::Relaxed) {

@@ -35,6 +35,8 @@ pub struct Machine {
     pub channel: ChannelMap,
     pub clocks: Clocks,
     pub tsc_khz: u32,
+    /// How long QEMU and its firmware took to start the isle kernel.
+    pub emulator: Duration,
 }
 
 impl Machine {
@@ -49,19 +51,22 @@ impl Machine {
         }
         let tsc_khz = pace(before, sys::sample());
         let loaded = Loaded::new(&image.bytes, &memory, settings, tsc_khz)?;
+        let started = Instant::now();
         let qemu = qemu::start(settings, &image.path, &memory)?;
         let cannot_map = |e| Failure::new(format!("can't map the memory of the virtual machine: {e}"));
         let app_memory = Memory::of_parts(&memory, &loaded.app_memory).map_err(cannot_map)?;
         let channel = ChannelMap::at(&memory, loaded.layout.channels).map_err(cannot_map)?;
         let door = MachineDoor::new(qemu, loaded);
-        let tsc = door.wait_for_kernel(PATIENCE)?;
+        let [tsc, kernel_began] = door.wait_for_kernel(PATIENCE)?;
+        let kernel_us = tsc.saturating_sub(kernel_began).saturating_mul(1000) / u64::from(tsc_khz.max(1));
+        let emulator = started.elapsed().saturating_sub(Duration::from_micros(kernel_us));
         // Firmware may have left something.
         for &(offset, len) in door.app_memory() {
             let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             fallocate(&memory, hole, offset, len as u64).map_err(|e| cannot_map(e.into()))?;
         }
         let clocks = Clocks::set(door.loaded(), Offset::of(tsc), tsc_khz);
-        Ok(Self { door, memory: app_memory, channel, clocks, tsc_khz })
+        Ok(Self { door, memory: app_memory, channel, clocks, tsc_khz, emulator })
     }
 }
 

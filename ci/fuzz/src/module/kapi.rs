@@ -4,7 +4,7 @@
 
 pub mod irq {
     pub trait Bell {
-        fn ring(&self);
+        fn ring(&self) -> Option<u32>;
         fn moved(&self, apic_id: u32, vector: u32);
     }
 }

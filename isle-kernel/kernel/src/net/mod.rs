@@ -126,8 +126,10 @@ pub fn begin_watch(cpu: usize) -> Option<u64> {
     let stack = STACK.get()?;
     WATCHER.compare_exchange(NOBODY, cpu, Ordering::SeqCst, Ordering::SeqCst).ok()?;
     let mut stack = stack.lock();
-    // What has come already has been looked at too early: it is work, which keeps the CPU from halting.
-    stack.device.nic.sleep(cpu);
+    if !stack.device.nic.sleep(cpu) {
+        // What has come already is work, which keeps the CPU from halting.
+        DEADLINE.store(0, Ordering::SeqCst);
+    }
     let until = DEADLINE.load(Ordering::SeqCst);
     WATCHED_UNTIL.store(until, Ordering::SeqCst);
     Some(until)

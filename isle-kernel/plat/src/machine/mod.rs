@@ -35,6 +35,7 @@ extern "C" fn start(info: u64) -> ! {
     if !map::is_as_expected(info, launch.low_end) {
         give_up(b"this QEMU puts the memory of its machine where HermitCore doesn't expect it; use another version, or less HERMIT_MEM\n");
     }
+    began(launch);
     for pic in PICS {
         // SAFETY: masks interrupts that nobody waits for.
         unsafe { Port::<u8>::new(pic).write(0xff) };
@@ -61,6 +62,14 @@ extern "C" fn start(info: u64) -> ! {
             options(noreturn)
         )
     }
+}
+
+/// Notes when that was: the log's times count from here.
+fn began(launch: &Launch) {
+    let tsc = crate::time::tsc();
+    launch.began.store(tsc, Ordering::Relaxed);
+    // SAFETY: the proxy's boot information, which it can't complete, and at which nobody else looks yet.
+    unsafe { (*(launch.args.boot_info as *mut BootInfo)).tsc_at_boot = tsc };
 }
 
 /// Says why on the console, and ends the machine: a triple fault resets it, which QEMU is told to take for its end.
