@@ -193,8 +193,8 @@ int main(int argc, char **argv)
     double rate = ticks_per_ns();
     if (seconds) {
         duration = (uint64_t)((double)seconds * 1e9 * rate);
-        /* Room for pieces that turn out shorter than the shortest so far. */
-        uint64_t most = duration / shortest_piece() * 5 / 4 + 1000;
+        /* Room for pieces that turn out much shorter than the shortest so far, when an emulator's host was busy. */
+        uint64_t most = duration / shortest_piece() * 5 + 1000;
         samples = most < MAX_SAMPLES ? (long)most : MAX_SAMPLES;
     }
     if (!prepare())
