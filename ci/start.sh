@@ -37,10 +37,6 @@ words() { sed -n -E "s/$1/\\1/p" "$work/words" | head -n 1 | awk '{ printf "%d",
 export HERMIT_ISLE=qemu HERMIT_QEMU="$qemu" HERMIT_VERBOSE=1
 unset HERMIT_CPUS HERMIT_MEM HERMIT_MACHINE HERMIT_NET
 first build/proxy build/bench/first
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-	grep -q ' took ' "$work/words" && break
-	sleep 0.1
-done
 emulator=$(words '.*QEMU and its firmware took ([0-9.]+) s.*')
 kernel=$(words '^\[ *([0-9.]+)\] .* ready$')
 say isle vm_start $took

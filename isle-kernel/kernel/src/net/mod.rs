@@ -167,12 +167,12 @@ const PATIENCE_NS: u64 = 3_000_000_000;
 /// Waits until the isle has an address, if it has to ask for one; but not for ever.
 pub fn wait_for_address(task: &Arc<Task>) {
     loop {
-        let Some((notice, began)) = lock().and_then(|stack| stack.lease.as_ref()?.awaited()) else { return };
-        let edges = notice.edges();
-        let is_there = || lock().is_none_or(|stack| stack.lease.as_ref().is_none_or(|l| l.awaited().is_none()));
-        if is_there() {
-            return;
-        }
+        let awaited = lock().and_then(|stack| {
+            let (notice, began) = stack.lease.as_ref()?.awaited()?;
+            // Nobody tells as long as the stack is locked.
+            Some((notice.edges(), notice, began))
+        });
+        let Some((edges, notice, began)) = awaited else { return };
         notice.add(task);
         let woken = sched::wait(task, Some(began.saturating_add(PATIENCE_NS)), &|| notice.edges() != edges);
         notice.remove(task);

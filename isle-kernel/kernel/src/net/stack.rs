@@ -8,6 +8,7 @@ use super::lease::Lease;
 use super::nic::Nic;
 use super::notice::{self, Notice};
 use super::ports::{Ports, Scope};
+use super::windows::{self, Found};
 use crate::errno::Errno;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -19,8 +20,8 @@ use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
-    EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint, IpListenEndpoint, IpProtocol, Ipv4Address,
-    Ipv4Packet, Ipv6Address, Ipv6Packet, TcpPacket,
+    EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint, IpListenEndpoint, Ipv4Address, Ipv6Address,
+    TcpPacket,
 };
 
 /// Most frames that are taken in before what has come of them is sent, and how often at most that is done at once: others may
@@ -159,27 +160,10 @@ fn new_stream() -> Result<tcp::Socket<'static>, Errno> {
 
 /// The ends of a TCP segment that wants to open a connection: ours and theirs.
 fn opens(frame: &[u8]) -> Option<(IpEndpoint, IpEndpoint)> {
-    let (kind, packet) = (frame.get(12..14)?, frame.get(14..)?);
-    let (to, from, segment): (IpAddress, IpAddress, &[u8]) = match kind {
-        [8, 0] => {
-            let ip = Ipv4Packet::new_checked(packet).ok()?;
-            if ip.next_header() != IpProtocol::Tcp || ip.more_frags() || ip.frag_offset() != 0 {
-                return None;
-            }
-            (ip.dst_addr().into(), ip.src_addr().into(), packet.get(ip.header_len().into()..)?)
-        }
-        [0x86, 0xdd] => {
-            let ip = Ipv6Packet::new_checked(packet).ok()?;
-            if ip.next_header() != IpProtocol::Tcp {
-                return None;
-            }
-            (ip.dst_addr().into(), ip.src_addr().into(), packet.get(ip.header_len()..)?)
-        }
-        _ => return None,
-    };
-    let tcp = TcpPacket::new_checked(segment).ok()?;
+    let Found { source, destination, at } = windows::find(frame)?;
+    let tcp = TcpPacket::new_checked(frame.get(at..)?).ok()?;
     let wants = tcp.syn() && !tcp.ack() && !tcp.rst() && !tcp.fin();
-    wants.then(|| (IpEndpoint::new(to, tcp.dst_port()), IpEndpoint::new(from, tcp.src_port())))
+    wants.then(|| (IpEndpoint::new(destination, tcp.dst_port()), IpEndpoint::new(source, tcp.src_port())))
 }
 
 impl Stack {

@@ -21,15 +21,16 @@ const MAX: usize = 1024;
 /// Of a connection: our address and port, and theirs.
 type Ends = (IpAddress, u16, IpAddress, u16);
 
-/// Where a segment is in a frame.
-struct Found {
-    source: IpAddress,
-    destination: IpAddress,
+/// Where a segment of TCP is in a frame.
+pub struct Found {
+    pub source: IpAddress,
+    pub destination: IpAddress,
     /// Of its header.
-    at: usize,
+    pub at: usize,
 }
 
-fn find(frame: &[u8]) -> Option<Found> {
+/// Looks for one that is there as a whole.
+pub fn find(frame: &[u8]) -> Option<Found> {
     let header = EthernetFrame::<&[u8]>::header_len();
     let packet = frame.get(header..)?;
     match frame.get(12..14)? {

@@ -22,8 +22,7 @@ use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
 /// Frames that wait on either way, at most.
 const QUEUE: usize = 128;
-/// Bytes of the longest Ethernet frame, and of that with the card's header, rounded up.
-pub const LONGEST: usize = 1514;
+/// Bytes of the longest Ethernet frame with the card's header, rounded up.
 const BUFFER: usize = 1536;
 
 type Buffer = Box<[u8; BUFFER]>;
