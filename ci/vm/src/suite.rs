@@ -22,6 +22,10 @@ use crate::warnings;
 
 /// Most lines that a failure is explained with once more at the end.
 const EXPLAINED: usize = 20;
+/// Seconds that a crate's tests may take, building included.
+const CRATE_LIMIT: u32 = 1200;
+/// What timeout(1) exits with when the time was up.
+const TIME_UP: i32 = 124;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Count {
@@ -81,7 +85,10 @@ pub fn run(setup: &Setup, crates: &[PathBuf], scripts: &[OsString]) -> Result<u8
 fn crate_tests(setup: &Setup, dir: &Path) -> Result<Count> {
     fs::create_dir_all(&setup.logs)?;
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let output = Command::new(cargo)
+    // timeout(1) ends what cargo has started as well, and is ended with us by setpriv(1).
+    let output = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "timeout", "--kill-after=10", &CRATE_LIMIT.to_string()])
+        .arg(cargo)
         .args(["test", "--locked"])
         .current_dir(dir)
         .output()
@@ -97,7 +104,11 @@ fn crate_tests(setup: &Setup, dir: &Path) -> Result<Count> {
     count.failures.extend(text.lines().filter_map(libtest_failure).map(|test| format!("{} {test}", dir.display())));
     println!("  # {} passed, {} failed, log in {}", count.passed, count.failed, log.display());
     if !output.status.success() && count.failed == 0 {
-        count.report(&format!("cargo test in {}", dir.display()), Some("it does not build or it died"));
+        let problem = match output.status.code() {
+            Some(TIME_UP) => format!("no end after {CRATE_LIMIT} s{}", libtest_late(&text)),
+            _ => "it does not build or it died".to_string(),
+        };
+        count.report(&format!("cargo test in {}", dir.display()), Some(&problem));
     }
     Ok(count)
 }
@@ -116,6 +127,13 @@ fn libtest_result(line: &str) -> Option<Count> {
 /// The test's name in `test NAME ... FAILED`.
 fn libtest_failure(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// Tests that are said to run for long, and whose end isn't.
+fn libtest_late(text: &str) -> String {
+    let is_open = |test: &&str| !text.lines().any(|line| line.starts_with(&format!("test {test} ... ")));
+    let late = text.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" has been running for over "));
+    late.map(|(test, _)| test).filter(is_open).map(|test| format!("\n{test} has not ended")).collect()
 }
 
 fn guest_script(setup: &Setup, script: &Path) -> Result<Count> {
@@ -251,6 +269,14 @@ mod tests {
         assert_eq!(libtest_result("test a::b ... ok"), None);
         assert_eq!(libtest_failure("test a::b ... FAILED"), Some("a::b"));
         assert_eq!(libtest_failure("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn late_tests_are_named() {
+        let late = |test: &str| format!("test {test} has been running for over 60 seconds\n");
+        let text = format!("test a ... ok\n{}{}test b ... ok\n", late("b"), late("m::c"));
+        assert_eq!(libtest_late(&text), "\nm::c has not ended");
+        assert_eq!(libtest_late("test a ... ok\n"), "");
     }
 
     #[test]
