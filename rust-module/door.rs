@@ -138,6 +138,7 @@ impl Session {
     fn status(&self, argument: usize) -> Result {
         let progress = *self.progress.lock();
         progress.slot().ok_or(EINVAL)?;
+        self.isle.note_woken();
         let status = self.with_running(|running, slot| {
             let app = running.shared.app(slot)?;
             app.attention.store(0, Ordering::SeqCst);

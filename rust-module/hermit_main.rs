@@ -23,6 +23,7 @@ mod log;
 mod mmnif;
 mod partition;
 mod sysfs;
+mod whereabouts;
 
 module! {
     type: Hermit,

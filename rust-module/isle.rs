@@ -17,6 +17,7 @@ use crate::boot::{load, start};
 use crate::clock::Keeper;
 use crate::kapi::apic::ApicId;
 use crate::kapi::chardev::AddressSpace;
+use crate::kapi::cpu::this_cpu;
 use crate::kapi::irq::{DomainHandle, Doorbell};
 use crate::kapi::shm::Mapping;
 use crate::kapi::wait::WaitQueue;
@@ -26,6 +27,7 @@ use crate::mmnif::{self, Mmnif};
 use crate::partition::cpus::{self, LentCpus};
 use crate::partition::memory::LentMemory;
 use crate::partition::size;
+use crate::whereabouts::Whereabouts;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::fmt;
 use kernel::new_mutex;
@@ -115,12 +117,13 @@ pub struct Isle {
 pub struct Waiters {
     #[pin]
     pub queue: WaitQueue,
+    place: Whereabouts,
 }
 
 impl RingListener for Waiters {
     fn rang(&self) -> Option<u32> {
         self.queue.wake_all();
-        None
+        self.place.rang(this_cpu())
     }
 }
 
@@ -134,7 +137,8 @@ impl Isle {
             })?,
             None => present / 2,
         };
-        let bell = Arc::pin_init(pin_init!(Waiters { queue <- WaitQueue::new() }), GFP_KERNEL)?;
+        let bell =
+            Arc::pin_init(pin_init!(Waiters { queue <- WaitQueue::new(), place: Whereabouts::new() }), GFP_KERNEL)?;
         let view = View {
             life: Life::Stopped,
             log: Log::new(),
@@ -162,6 +166,11 @@ impl Isle {
     /// Those who want to know that the isle rang.
     pub fn waiters(&self) -> &WaitQueue {
         &self.bell.queue
+    }
+
+    /// One of them has been woken, and is on this CPU.
+    pub fn note_woken(&self) {
+        self.bell.place.seen(Some(this_cpu()));
     }
 
     /// Sets the image to boot.
@@ -482,7 +491,7 @@ fn halt(running: &mut Running) {
     let shared = &running.shared;
     if let Ok(control) = shared.control() {
         // Doorbells would go to nobody.
-        control.doorbell.store(control::NO_DOORBELL, Ordering::Relaxed);
+        control.doorbell.store(control::NO_DOORBELL.into(), Ordering::Relaxed);
         control.order.store(control::order::STOP, Ordering::Release);
         for apic_id in running.cpus.apic_ids() {
             apic_id.send_fixed(control::vector::KICK);

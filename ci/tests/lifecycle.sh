@@ -8,6 +8,12 @@ remember
 echo 256M >$sys/isle0/memory
 echo 256M >$sys/isle1/memory
 accepted "isle 1 starts on CPUs 2-3" $sys/isle1/cpus 2-3
+irq=$(sed -n 's/^ *\([0-9]*\):.* hermit-isle1$/\1/p' /proc/interrupts)
+for cpu in 0 1 0; do
+	# Who doesn't look for calls at all has to be rung for each.
+	HERMIT_ISLE=1 HERMIT_SPIN=0 taskset -c $cpu proxy /usr/share/plain/files >/dev/null
+	same "its doorbell is on CPU $cpu, as the proxy" $cpu "$(cat /proc/irq/$irq/effective_affinity_list)"
+done
 accepted "isle 0 starts on CPU 1" $sys/isle0/cpus 1
 same "isle 1 runs" "running 2-3" "$(cat $sys/isle1/state) $(cat $sys/isle1/cpus)"
 same "isle 0 runs" "running 1" "$(cat $sys/isle0/state) $(cat $sys/isle0/cpus)"

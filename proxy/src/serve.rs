@@ -69,6 +69,8 @@ pub struct Server<D> {
     channel: ChannelMap,
     performer: Performer,
     spin: Spin,
+    /// A CPU of the isle was woken for an answer, and nobody has looked since for what it wants next.
+    has_kicked: AtomicBool,
     has_complained: AtomicBool,
     slots: Box<[Slot]>,
     /// `None`: it is over.
@@ -96,12 +98,14 @@ impl<D: Door> Server<D> {
         signals: OwnedFd,
     ) -> io::Result<Arc<Self>> {
         let bell = Bell::new(signals)?;
-        channel.get().spin_ns.store(spin.of_isle(), SeqCst);
+        // It always has to reckon with that.
+        channel.get().spin_ns.store(spin.longer().ns(), SeqCst);
         Ok(Arc::new(Self {
             door,
             channel,
             performer,
             spin,
+            has_kicked: AtomicBool::new(false),
             has_complained: AtomicBool::new(false),
             slots: (0..REQUESTS).map(|_| Slot::default()).collect(),
             watch: Mutex::new(None),
@@ -271,7 +275,9 @@ impl<D: Door> Server<D> {
                 }
             } else if !watch.was_woken {
                 let may_spin = self.active.load(SeqCst) < self.cpus;
-                if may_spin && self.spin.until(|| watch::has_posted(channel)) {
+                let has_kicked = self.has_kicked.swap(false, Ordering::Relaxed);
+                let spin = if has_kicked { self.spin.longer() } else { self.spin };
+                if may_spin && spin.until(|| watch::has_posted(channel)) {
                     continue;
                 }
                 let may_sleep = protocol::stop_looking(&channel.watch, &channel.posted);
@@ -419,6 +425,7 @@ impl<D: Door> Server<D> {
         if let Some(cpu) = protocol::complete(state, sleeping, place, result) {
             // Fails if the isle is gone, as the status will say, or has named a CPU that it hasn't.
             let _ = self.door.kick(cpu);
+            self.has_kicked.store(true, Ordering::Relaxed);
         }
     }
 }

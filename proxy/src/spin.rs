@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Looks between two pauses: in a virtual machine a PAUSE may take longer than the answer.
 const LOOKS_PER_PAUSE: u32 = 16;
 
-/// How much longer the isle spins, whose CPU has nothing better to do.
-const ISLE_FACTOR: u32 = 4;
+/// How much longer is spun while the other side wakes up.
+const WAKE_FACTOR: u32 = 4;
 
 /// How long is spun.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +28,15 @@ impl Spin {
         Self { time: time.min(Self::MAX), tsc_khz }
     }
 
-    /// For the isle, in nanoseconds: longer, so that it doesn't go to sleep while the proxy wakes up. Or else each would
-    /// sleep again by the time that the other has woken up, call after call.
-    pub fn of_isle(&self) -> u32 {
-        let ns = self.time.saturating_mul(ISLE_FACTOR).min(Self::MAX).as_nanos();
-        u32::try_from(ns).unwrap_or(MAX_SPIN_NS)
+    /// For who may have to wait until the other side has woken up: longer, so that it doesn't go to sleep meanwhile. Or else each
+    /// would sleep again by the time that the other has woken up, call after call.
+    pub fn longer(&self) -> Self {
+        Self::new(self.time.saturating_mul(WAKE_FACTOR), self.tsc_khz)
+    }
+
+    /// In nanoseconds.
+    pub fn ns(&self) -> u32 {
+        u32::try_from(self.time.as_nanos()).unwrap_or(MAX_SPIN_NS)
     }
 
     /// A time in ticks.
@@ -76,9 +80,9 @@ mod tests {
 
     #[test]
     fn times_are_bounded() {
-        assert_eq!(Spin::new(Duration::MAX, 1).of_isle(), MAX_SPIN_NS);
-        assert_eq!(Spin::new(Duration::from_micros(50), 1).of_isle(), 200_000);
-        assert_eq!(Spin::new(Duration::ZERO, 1).of_isle(), 0);
+        assert_eq!(Spin::new(Duration::MAX, 1).longer().ns(), MAX_SPIN_NS);
+        assert_eq!(Spin::new(Duration::from_micros(50), 1).longer().ns(), 200_000);
+        assert_eq!(Spin::new(Duration::ZERO, 1).longer().ns(), 0);
         assert_eq!(Spin::new(Duration::ZERO, 2_500_000).ticks(Duration::from_micros(10)), 25_000);
         assert_eq!(Spin::new(Duration::ZERO, u64::MAX).ticks(Duration::MAX), u64::MAX / 1_000_000);
     }

@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MEMORY: usize = 4 << 20;
 /// Memory of each request's buffers.
@@ -357,6 +357,40 @@ fn who_has_made_a_call_looks_again_by_itself() {
     }
     let rung = world.isle.doorbells.load(SeqCst);
     assert!(rung < rounds / 2, "{rung} doorbells for {rounds} calls");
+    world.end();
+}
+
+#[test]
+fn who_had_to_be_woken_is_waited_for_longer() {
+    let spin = Duration::from_micros(200);
+    let world = World::spinning(spin, &[]);
+    let rounds = 400;
+    // Doorbells for calls that come later after an answer than `spin`: after one that was seen at once, and after one that has woken.
+    let mut rung = [0, 0];
+    for _ in 0..rounds {
+        for (rung, sleeps) in rung.iter_mut().zip([0, 1]) {
+            world.isle.channel.get().requests[9].sleeping.store(sleeps, SeqCst);
+            world.isle.post(9, 8, [700, 0, 0, 0, 0, 0], [0; 6], &[]);
+            while !world.isle.is_done(9) {
+                std::hint::spin_loop();
+            }
+            assert_eq!(world.isle.wait(9), -9);
+            let woken = Instant::now();
+            while woken.elapsed() < spin * 2 {
+                std::hint::spin_loop();
+            }
+            // Of the call after it.
+            let before = world.isle.doorbells.load(SeqCst);
+            world.isle.post(9, 8, [700, 0, 0, 0, 0, 0], [0; 6], &[]);
+            *rung += world.isle.doorbells.load(SeqCst) - before;
+            while !world.isle.is_done(9) {
+                std::hint::spin_loop();
+            }
+            assert_eq!(world.isle.wait(9), -9);
+        }
+    }
+    let [seen, woken] = rung;
+    assert!(woken * 10 < seen * 9, "{woken} doorbells of {rounds} after a kick, else {seen}");
     world.end();
 }
 

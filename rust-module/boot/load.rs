@@ -67,7 +67,7 @@ pub fn load(node: u32, image: &Image, memory: &LentMemory, cpus: &LentCpus) -> R
     write_boot_info(node, &mapping, &layout, ranges, page_table, count, &now)?;
     let clock = Steering::start(&now, time::tsc_khz());
     mapping.get::<Clock>(layout.clock)?.publish(&clock);
-    mapping.get::<Control>(layout.control)?.doorbell.store(NO_DOORBELL, Ordering::Relaxed);
+    mapping.get::<Control>(layout.control)?.doorbell.store(NO_DOORBELL.into(), Ordering::Relaxed);
     mapping.get::<Net>(layout.net)?.doorbell.store(NO_DOORBELL.into(), Ordering::Relaxed);
     let table = mapping.slice::<Cpu>(layout.cpus, count)?;
     for (entry, (&number, apic_id)) in table.iter().zip(cpus.numbers().iter().zip(cpus.apic_ids())) {

@@ -5,7 +5,7 @@
 use crate::abi::app::{self, App};
 use crate::abi::channel::{Channel, CHANNEL_SIZE};
 use crate::abi::clock::Clock;
-use crate::abi::control::{self, Control};
+use crate::abi::control::{self, doorbell, Control};
 use crate::abi::cpu::Cpu;
 use crate::abi::load::layout::Layout;
 use crate::abi::log::LogRing;
@@ -143,10 +143,7 @@ impl Bell for IsleBell {
 
     fn moved(&self, apic_id: u32, vector: u32) {
         if let Ok(control) = self.shared.control() {
-            // The isle may take the one before and the other after: then it rings at nobody's place, and
-            // the one who moved the bell rings it once for that.
-            control.doorbell_vector.store(vector, Ordering::Release);
-            control.doorbell.store(apic_id, Ordering::Release);
+            control.doorbell.store(doorbell(apic_id, vector), Ordering::Release);
         }
     }
 }

@@ -11,6 +11,7 @@ use kernel::prelude::*;
 extern "C" {
     fn hermit_helper_cpu_possible(cpu: u32) -> bool;
     fn hermit_helper_cpu_online(cpu: u32) -> bool;
+    fn hermit_helper_this_cpu() -> u32;
 }
 
 /// Most CPUs that this kernel can have.
@@ -24,6 +25,12 @@ pub fn is_possible(cpu: u32) -> bool {
 pub fn is_online(cpu: u32) -> bool {
     // SAFETY: Takes any number.
     unsafe { hermit_helper_cpu_online(cpu) }
+}
+
+/// The CPU that this runs on, or ran on a moment ago.
+pub fn this_cpu() -> u32 {
+    // SAFETY: Just tells; what is made of it is a hint.
+    unsafe { hermit_helper_this_cpu() }
 }
 
 /// Takes a CPU off line.

@@ -30,10 +30,20 @@ static char *memory;
 module_param(memory, charp, 0444);
 MODULE_PARM_DESC(memory, "memory that an isle asks for, such as 512M (default: half of its node's)");
 
+static bool follow = true;
+module_param(follow, bool, 0444);
+MODULE_PARM_DESC(follow, "the interrupts of an isle follow its proxy and the programs that send to it (default), or stay where smp_affinity puts them");
+
 const char *hermit_helper_memory_param(void);
 const char *hermit_helper_memory_param(void)
 {
 	return memory;
+}
+
+u32 hermit_helper_this_cpu(void);
+u32 hermit_helper_this_cpu(void)
+{
+	return raw_smp_processor_id();
 }
 
 void hermit_helper_icr_write(u32 low, u32 apicid);
@@ -186,11 +196,11 @@ struct fwnode_handle *hermit_helper_irq_domain_alloc_fwnode(const char *name)
 	return irq_domain_alloc_named_fwnode(name);
 }
 
-/* Moves an interrupt. May be called by its handler. */
+/* Moves an interrupt, unless all are to stay where they are. May be called by its handler. */
 void hermit_helper_irq_move(u32 irq, u32 cpu);
 void hermit_helper_irq_move(u32 irq, u32 cpu)
 {
-	if (cpu < nr_cpu_ids && cpu_online(cpu))
+	if (follow && cpu < nr_cpu_ids && cpu_online(cpu))
 		irq_set_affinity(irq, cpumask_of(cpu));
 }
 

@@ -2,6 +2,7 @@
 
 //! A network device with one pair of queues for each of its ports. C headers: `linux/netdevice.h`, `linux/ethtool.h`.
 
+use super::cpu::this_cpu;
 use super::skb::{Packet, Received};
 use crate::abi::net::ethernet_address;
 use crate::abi::ring::{Place, Ring};
@@ -19,8 +20,6 @@ extern "C" {
     fn hermit_helper_ip4_param() -> *const kernel::ffi::c_char;
     fn hermit_helper_ip6_param() -> *const kernel::ffi::c_char;
     fn hermit_helper_net_interrupts_param() -> bool;
-    fn hermit_helper_net_follow_param() -> bool;
-    fn hermit_helper_this_cpu() -> u32;
     fn hermit_helper_in_softirq() -> bool;
     fn hermit_helper_netdev_priv(dev: *mut bindings::net_device) -> *mut c_void;
     fn hermit_helper_netdev_setup(dev: *mut bindings::net_device, address: *const u8);
@@ -416,22 +415,10 @@ pub fn address_parameters() -> [&'static [u8]; 2] {
     unsafe { [hermit_helper_ip4_param(), hermit_helper_ip6_param()].map(|p| CStr::from_char_ptr(p).as_bytes()) }
 }
 
-/// The CPU that this runs on.
-pub fn this_cpu() -> u32 {
-    // SAFETY: Just tells; what is made of it is a hint.
-    unsafe { hermit_helper_this_cpu() }
-}
-
 /// The CPU that this runs on, if it is a program that sends. `None` while Linux answers by itself, wherever packets come in.
 pub fn sending_cpu() -> Option<u32> {
-    // SAFETY: As above.
+    // SAFETY: Just tells; what is made of it is a hint.
     (!unsafe { hermit_helper_in_softirq() }).then(this_cpu)
-}
-
-/// The module parameter `net_follow`.
-pub fn follow_parameter() -> bool {
-    // SAFETY: Reads a variable that can't be changed once the module is loaded.
-    unsafe { hermit_helper_net_follow_param() }
 }
 
 /// The module parameter `net_interrupts`.

@@ -21,10 +21,6 @@ static bool net_interrupts;
 module_param(net_interrupts, bool, 0444);
 MODULE_PARM_DESC(net_interrupts, "interrupt the first CPU of an isle for packets though it computes (default: only idle CPUs)");
 
-static bool net_follow = true;
-module_param(net_follow, bool, 0444);
-MODULE_PARM_DESC(net_follow, "the interrupt for an isle's packets follows the programs that send to it (default), or stays where smp_affinity puts it");
-
 const char *hermit_helper_ip4_param(void);
 const char *hermit_helper_ip4_param(void)
 {
@@ -35,18 +31,6 @@ const char *hermit_helper_ip6_param(void);
 const char *hermit_helper_ip6_param(void)
 {
 	return ip6;
-}
-
-bool hermit_helper_net_follow_param(void);
-bool hermit_helper_net_follow_param(void)
-{
-	return net_follow;
-}
-
-u32 hermit_helper_this_cpu(void);
-u32 hermit_helper_this_cpu(void)
-{
-	return raw_smp_processor_id();
 }
 
 bool hermit_helper_in_softirq(void);

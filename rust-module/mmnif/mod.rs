@@ -5,7 +5,6 @@
 
 mod addresses;
 mod port;
-mod sender;
 
 use crate::abi::net::{flag, isle_of};
 use crate::boot::shared::{RingListener, Shared};
@@ -182,7 +181,7 @@ impl RingListener for Poller {
     fn rang(&self) -> Option<u32> {
         let wanted = self.port.rang();
         self.queue.schedule();
-        wanted.filter(|_| net::follow_parameter())
+        wanted
     }
 }
 

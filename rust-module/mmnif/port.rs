@@ -5,14 +5,15 @@
 //!
 //! All locks are taken with bottom halves off, and that of `out` last: of another isle's while this one's `in_` is held.
 
-use super::sender::Sender;
-use crate::abi::control::vector;
-use crate::abi::net::{doorbell, ethernet_address, DOORBELL};
+use crate::abi::control::{doorbell, vector};
+use crate::abi::net::{ethernet_address, DOORBELL};
 use crate::abi::ring::{Consumer, Place, Producer, Refused, Ring, MAX_PACKET, MIN_PACKET};
 use crate::boot::shared::{RingListener, Shared};
 use crate::kapi::apic::ApicId;
+use crate::kapi::cpu::this_cpu;
 use crate::kapi::irq::Bell;
-use crate::kapi::net::{sending_cpu, this_cpu, Queue, Totals};
+use crate::kapi::net::{sending_cpu, Queue, Totals};
+use crate::whereabouts::Whereabouts;
 use core::fmt::Arguments;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::new_spinlock;
@@ -78,7 +79,7 @@ pub enum Outcome {
 pub struct Port {
     pub isle: u32,
     counts: Counts,
-    sender: Sender,
+    senders: Whereabouts,
     #[pin]
     out: SpinLock<Option<Out>>,
     #[pin]
@@ -91,7 +92,7 @@ impl Port {
             pin_init!(Self {
                 isle,
                 counts: Counts::default(),
-                sender: Sender::new(),
+                senders: Whereabouts::new(),
                 out <- new_spinlock!(None, "hermit:port_out"),
                 in_ <- new_spinlock!(None, "hermit:port_in"),
             }),
@@ -116,7 +117,7 @@ impl Port {
     /// there is no room.
     pub fn send(&self, queue: Option<&Queue>, len: usize, fill: impl FnOnce(Ring<'_>, Place)) -> Outcome {
         if queue.is_some() {
-            self.sender.sent(sending_cpu());
+            self.senders.seen(sending_cpu());
         }
         let mut guard = self.out.lock();
         let outcome = match guard.as_mut() {
@@ -277,7 +278,7 @@ impl Port {
     /// The isle has rung on this CPU. Returns the one on which it should: where programs are that send to it.
     pub fn rang(&self) -> Option<u32> {
         add(&self.counts.rx_doorbells, 1);
-        self.sender.rang(this_cpu())
+        self.senders.rang(this_cpu())
     }
 
     pub fn add_to(&self, all: &mut Totals) {

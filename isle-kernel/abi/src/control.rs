@@ -2,7 +2,7 @@
 
 //! Orders to the isle and its answers: one per isle.
 
-use core::sync::atomic::{AtomicU32, AtomicU8};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicU8};
 
 /// Values of [`Control::order`].
 pub mod order {
@@ -20,8 +20,18 @@ pub mod state {
     pub const CRASHED: u32 = 2;
 }
 
-/// [`Control::doorbell`] while Linux takes no doorbells.
+/// The APIC id while Linux takes no doorbells.
 pub const NO_DOORBELL: u32 = u32::MAX;
+
+/// Where doorbells go: an APIC id (physical), or [`NO_DOORBELL`], and a vector. In one word, since it moves while the isle looks.
+pub const fn doorbell(apic_id: u32, vector: u32) -> u64 {
+    (vector as u64) << 32 | apic_id as u64
+}
+
+/// The other way round.
+pub const fn doorbell_parts(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
 
 /// Interrupt vectors on isle CPUs that Linux sends.
 pub mod vector {
@@ -39,11 +49,10 @@ pub const REASON_LEN: usize = 192;
 pub struct Control {
     /// Module: one of [`order`].
     pub order: AtomicU32,
-    /// Module: APIC id (physical) that doorbells go to, or [`NO_DOORBELL`].
-    pub doorbell: AtomicU32,
-    /// Module: vector of doorbells. A doorbell is a hint: a few may coalesce into one.
-    pub doorbell_vector: AtomicU32,
-    _pad0: [u32; 13],
+    _pad0: AtomicU32,
+    /// Module: where doorbells go, see [`doorbell`]. A doorbell is a hint: a few may coalesce into one.
+    pub doorbell: AtomicU64,
+    _pad: [u32; 12],
     /// Isle: one of [`state`].
     pub state: AtomicU32,
     /// Isle: length of `reason`, at most [`REASON_LEN`]; written before `state` becomes CRASHED.

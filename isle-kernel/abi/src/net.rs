@@ -14,17 +14,6 @@ pub const WORDS: usize = 1 << 18;
 /// Whom the consumer of `to_linux` and the producer of `to_isle` want rung: [`Net::doorbell`].
 pub const DOORBELL: u32 = 1;
 
-/// What [`Net::doorbell`] says: an APIC id (physical), or [`super::control::NO_DOORBELL`], and a vector. In one word, since it moves while
-/// the isle looks.
-pub const fn doorbell(apic_id: u32, vector: u32) -> u64 {
-    (vector as u64) << 32 | apic_id as u64
-}
-
-/// The other way round.
-pub const fn doorbell_parts(word: u64) -> (u32, u32) {
-    (word as u32, (word >> 32) as u32)
-}
-
 /// Values of [`Net::flags`].
 pub mod flag {
     /// A CPU of the isle is interrupted for frames even while it computes; else only one that idles.
@@ -77,7 +66,7 @@ impl RingMemory {
 
 #[repr(C, align(4096))]
 pub struct Net {
-    /// Module: where doorbells about packets go, see [`doorbell`].
+    /// Module: where doorbells about packets go, see [`doorbell`](super::control::doorbell).
     pub doorbell: AtomicU64,
     /// Module: see [`flag`].
     pub flags: AtomicU32,

@@ -64,6 +64,10 @@ impl Proxy {
                 for request in &shared.channels[0].requests {
                     if request.state.load(Ordering::SeqCst) == state::POSTED {
                         let mut script = s.lock().unwrap();
+                        // It may have been taken back meanwhile.
+                        if request.state.load(Ordering::SeqCst) != state::POSTED {
+                            continue;
+                        }
                         if script.hang == Some(request.number.load(Ordering::Relaxed)) {
                             request.state.store(state::TAKEN, Ordering::SeqCst);
                             continue;
@@ -225,9 +229,10 @@ impl Machine {
         Self { shared, proxy: Proxy::start(shared, program), _world: world }
     }
 
-    /// As if the proxy had answered all that it was asked.
+    /// As if the proxy had answered all that it was asked. It answers nothing meanwhile.
     fn reset(&self) {
-        self.proxy.script().hang = None;
+        let mut script = self.proxy.script();
+        script.hang = None;
         for request in &self.shared.channels[0].requests {
             request.state.store(state::FREE, Ordering::SeqCst);
         }
@@ -619,6 +624,7 @@ fn every_number_with_any_argument_is_harmless() {
         // Whatever it says; if it ends the application, the next one goes on.
         if answer.is_err() || p.process.ending().is_some() {
             machine.proxy.script().answer = None;
+            machine.reset();
             let ended = std::mem::replace(&mut *p, machine.process());
             ended.process.timers.lock().clear();
             end(ended);

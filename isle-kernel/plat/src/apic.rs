@@ -7,7 +7,7 @@
 //! Interrupts are sent to one APIC id, never to a shorthand: Linux's own CPUs are out there.
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use hermit_abi::control::{vector, NO_DOORBELL};
+use hermit_abi::control::{doorbell_parts, vector, NO_DOORBELL};
 #[cfg(target_os = "none")]
 use hermit_abi::machine::SERIAL_DOORBELL;
 
@@ -34,18 +34,18 @@ pub fn ring_doorbell() {
     let Some(shared) = crate::shared::try_get() else {
         return;
     };
-    ring(shared.control.doorbell.load(Ordering::Acquire), shared.control.doorbell_vector.load(Ordering::Relaxed));
+    ring(shared.control.doorbell.load(Ordering::Acquire));
 }
 
 /// Rings Linux's doorbell for packets, if there is one.
 pub fn ring_net_doorbell() {
     if let Some(net) = crate::shared::try_get().map(|s| s.net) {
-        let (id, vector) = hermit_abi::net::doorbell_parts(net.doorbell.load(Ordering::Relaxed));
-        ring(id, vector);
+        ring(net.doorbell.load(Ordering::Relaxed));
     }
 }
 
-fn ring(id: u32, vector: u32) {
+fn ring(doorbell: u64) {
+    let (id, vector) = doorbell_parts(doorbell);
     // Vectors below 32 are exceptions; such a doorbell would be a bug on the other side.
     #[cfg(target_os = "none")]
     if id == SERIAL_DOORBELL {

@@ -7,7 +7,7 @@ use hermit_abi::app::App;
 use hermit_abi::boot::BootInfo;
 use hermit_abi::channel::Channel;
 use hermit_abi::clock::Clock;
-use hermit_abi::control::Control;
+use hermit_abi::control::{doorbell_parts, Control};
 use hermit_abi::cpu::Cpu;
 use hermit_abi::log::LogRing;
 use hermit_abi::machine::SERIAL_DOORBELL;
@@ -45,7 +45,7 @@ pub fn get() -> &'static Shared {
 
 /// Whether this is a virtual machine of the kernel's own, see `abi/machine.rs`.
 pub fn is_machine() -> bool {
-    try_get().is_some_and(|s| s.control.doorbell.load(Ordering::Relaxed) == SERIAL_DOORBELL)
+    try_get().is_some_and(|s| doorbell_parts(s.control.doorbell.load(Ordering::Acquire)).0 == SERIAL_DOORBELL)
 }
 
 /// The clock page; on the host, one whose clocks stand still.

@@ -161,7 +161,7 @@ impl Loaded {
         memory.put(LAUNCH + offset_of!(Launch, low_end) as u64, &low_end)?;
         memory.put(LAUNCH + offset_of!(Launch, args) as u64, &args)?;
         memory.put(layout.boot_info, &self.boot_info(ranges, page_table, settings, tsc_khz))?;
-        memory.view::<Control>(layout.control)?.doorbell.store(SERIAL_DOORBELL, Ordering::Relaxed);
+        memory.view::<Control>(layout.control)?.doorbell.store(SERIAL_DOORBELL.into(), Ordering::Relaxed);
         let no_doorbell = u64::from(NO_DOORBELL);
         memory.put(layout.net + offset_of!(Net, doorbell) as u64, &no_doorbell)?;
         for index in 0..settings.cpus {

@@ -10,7 +10,7 @@ use hermit_abi as abi;
 mod addresses;
 #[path = "../../partition/cpulist.rs"]
 mod cpulist;
-#[path = "../../mmnif/sender.rs"]
-mod sender;
 #[path = "../../partition/size.rs"]
 mod size;
+#[path = "../../whereabouts.rs"]
+mod whereabouts;

@@ -13,7 +13,7 @@ pub mod serial;
 use crate::phys::to_virt;
 use core::sync::atomic::Ordering;
 use hermit_abi::boot::BootInfo;
-use hermit_abi::machine::{Launch, LAUNCH, MAGIC, SERIAL_DOORBELL};
+use hermit_abi::machine::{Launch, LAUNCH, MAGIC};
 use x86_64::instructions::port::Port;
 
 /// Mask registers of the two 8259A.
@@ -83,7 +83,7 @@ fn give_up(why: &[u8]) -> ! {
 
 /// Opens the way to the proxy, if this is a machine of its own. Once, on CPU 0, when interrupts can be taken.
 pub fn connect() {
-    if crate::shared::get().control.doorbell.load(Ordering::Acquire) == SERIAL_DOORBELL {
+    if crate::shared::is_machine() {
         serial::connect();
         launch().tsc.store(crate::time::tsc(), Ordering::Release);
         serial::ring();
