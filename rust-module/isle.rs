@@ -299,7 +299,7 @@ impl Isle {
     fn make_doorbell(&self, shared: Arc<Shared>) -> Result<Doorbell> {
         let name = CString::try_from_fmt(fmt!("hermit-isle{}", self.node))?;
         let listener: Arc<dyn RingListener> = self.bell.clone();
-        let bell = Arc::new(IsleBell::new(shared, listener), GFP_KERNEL)?;
+        let bell = Arc::new(IsleBell::new(shared, listener, |shared| Ok(&shared.control()?.doorbell)), GFP_KERNEL)?;
         Doorbell::new(self.bells, name, bell)
     }
 

@@ -275,7 +275,9 @@ impl<D: Door> Server<D> {
                 }
             } else if !watch.was_woken {
                 let may_spin = self.active.load(SeqCst) < self.cpus;
-                let has_kicked = self.has_kicked.swap(false, Ordering::Relaxed);
+                // Mostly it has not, and the line stays as it is.
+                let kicked = &self.has_kicked;
+                let has_kicked = kicked.load(Ordering::Relaxed) && kicked.swap(false, Ordering::Relaxed);
                 let spin = if has_kicked { self.spin.longer() } else { self.spin };
                 if may_spin && spin.until(|| watch::has_posted(channel)) {
                     continue;

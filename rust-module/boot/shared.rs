@@ -12,7 +12,7 @@ use crate::abi::log::LogRing;
 use crate::abi::net::Net;
 use crate::kapi::irq::Bell;
 use crate::kapi::shm::Mapping;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -118,11 +118,15 @@ impl Shared {
     }
 }
 
-/// What the doorbell of an isle does.
+/// What a doorbell of an isle does.
 pub struct IsleBell {
     shared: Arc<Shared>,
     ring: Arc<dyn RingListener>,
+    place: Place,
 }
+
+/// Where the isle looks where to ring, see [`doorbell`].
+type Place = fn(&Shared) -> Result<&AtomicU64>;
 
 /// Somebody who wants to know that an isle rang.
 pub trait RingListener: Send + Sync {
@@ -131,8 +135,8 @@ pub trait RingListener: Send + Sync {
 }
 
 impl IsleBell {
-    pub fn new(shared: Arc<Shared>, ring: Arc<dyn RingListener>) -> Self {
-        Self { shared, ring }
+    pub fn new(shared: Arc<Shared>, ring: Arc<dyn RingListener>, place: Place) -> Self {
+        Self { shared, ring, place }
     }
 }
 
@@ -142,8 +146,8 @@ impl Bell for IsleBell {
     }
 
     fn moved(&self, apic_id: u32, vector: u32) {
-        if let Ok(control) = self.shared.control() {
-            control.doorbell.store(doorbell(apic_id, vector), Ordering::Release);
+        if let Ok(place) = (self.place)(&self.shared) {
+            place.store(doorbell(apic_id, vector), Ordering::Release);
         }
     }
 }

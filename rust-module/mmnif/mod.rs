@@ -7,7 +7,7 @@ mod addresses;
 mod port;
 
 use crate::abi::net::{flag, isle_of};
-use crate::boot::shared::{RingListener, Shared};
+use crate::boot::shared::{IsleBell, RingListener, Shared};
 use crate::kapi::apic::ApicId;
 use crate::kapi::irq::{DomainHandle, Doorbell};
 use crate::kapi::net::{self, Ports, Queue, Registration, Sent, Totals};
@@ -157,7 +157,7 @@ impl Mmnif {
             apic_ids.push(cpu, GFP_KERNEL)?;
         }
         let listener = Arc::new(Poller { queue, port: port.clone() }, GFP_KERNEL)?;
-        let bell = Arc::new(port::NetBell::new(shared.clone(), listener), GFP_KERNEL)?;
+        let bell = Arc::new(IsleBell::new(shared.clone(), listener, |shared| Ok(&shared.net()?.doorbell)), GFP_KERNEL)?;
         let doorbell = Doorbell::new(bells, CString::try_from_fmt(fmt!("mmnif-isle{isle}"))?, bell)?;
         let flags = if net::interrupts_parameter() { flag::INTERRUPTS } else { 0 };
         let network = shared.net()?;

@@ -5,13 +5,12 @@
 //!
 //! All locks are taken with bottom halves off, and that of `out` last: of another isle's while this one's `in_` is held.
 
-use crate::abi::control::{doorbell, vector};
+use crate::abi::control::vector;
 use crate::abi::net::{ethernet_address, DOORBELL};
 use crate::abi::ring::{Consumer, Place, Producer, Refused, Ring, MAX_PACKET, MIN_PACKET};
-use crate::boot::shared::{RingListener, Shared};
+use crate::boot::shared::Shared;
 use crate::kapi::apic::ApicId;
 use crate::kapi::cpu::this_cpu;
-use crate::kapi::irq::Bell;
 use crate::kapi::net::{sending_cpu, Queue, Totals};
 use crate::whereabouts::Whereabouts;
 use core::fmt::Arguments;
@@ -306,28 +305,4 @@ enum Taken<'a> {
     Packet(crate::kapi::skb::Received<'a>),
     /// One that is not for Linux.
     Other,
-}
-
-/// The doorbell of an isle's rings.
-pub struct NetBell {
-    shared: Arc<Shared>,
-    listener: Arc<dyn RingListener>,
-}
-
-impl NetBell {
-    pub fn new(shared: Arc<Shared>, listener: Arc<dyn RingListener>) -> Self {
-        Self { shared, listener }
-    }
-}
-
-impl Bell for NetBell {
-    fn ring(&self) -> Option<u32> {
-        self.listener.rang()
-    }
-
-    fn moved(&self, apic_id: u32, vector: u32) {
-        if let Ok(net) = self.shared.net() {
-            net.doorbell.store(doorbell(apic_id, vector), Ordering::Release);
-        }
-    }
 }

@@ -48,50 +48,65 @@ struct Script {
     seen: Vec<(u32, [u64; 6], Vec<u8>)>,
 }
 
-struct Proxy {
-    script: Arc<Mutex<Script>>,
+/// A thread that does the same again and again, until this is dropped.
+struct Background {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    fn start(mut round: impl FnMut() + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let end = stop.clone();
+        let thread = std::thread::spawn(move || {
+            while !end.load(Ordering::Relaxed) {
+                round();
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+struct Proxy {
+    script: Arc<Mutex<Script>>,
+    _thread: Background,
 }
 
 impl Proxy {
     fn start(shared: Shared, program: Vec<u8>) -> Self {
         let script = Arc::new(Mutex::new(Script { program, ..Script::default() }));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (s, end) = (script.clone(), stop.clone());
-        let thread = std::thread::spawn(move || {
-            while !end.load(Ordering::Relaxed) {
-                for request in &shared.channels[0].requests {
-                    if request.state.load(Ordering::SeqCst) == state::POSTED {
-                        let mut script = s.lock().unwrap();
-                        // It may have been taken back meanwhile.
-                        if request.state.load(Ordering::SeqCst) != state::POSTED {
-                            continue;
-                        }
-                        if script.hang == Some(request.number.load(Ordering::Relaxed)) {
-                            request.state.store(state::TAKEN, Ordering::SeqCst);
-                            continue;
-                        }
-                        let result = script.answer.unwrap_or_else(|| script.perform(request));
-                        request.result.store(result, Ordering::Relaxed);
-                        request.state.store(state::DONE, Ordering::SeqCst);
+        let s = script.clone();
+        let thread = Background::start(move || {
+            for request in &shared.channels[0].requests {
+                if request.state.load(Ordering::SeqCst) == state::POSTED {
+                    let mut script = s.lock().unwrap();
+                    // It may have been taken back meanwhile.
+                    if request.state.load(Ordering::SeqCst) != state::POSTED {
+                        continue;
                     }
+                    if script.hang == Some(request.number.load(Ordering::Relaxed)) {
+                        request.state.store(state::TAKEN, Ordering::SeqCst);
+                        continue;
+                    }
+                    let result = script.answer.unwrap_or_else(|| script.perform(request));
+                    request.result.store(result, Ordering::Relaxed);
+                    request.state.store(state::DONE, Ordering::SeqCst);
                 }
-                std::thread::yield_now();
             }
+            std::thread::yield_now();
         });
-        Self { script, stop, thread: Some(thread) }
+        Self { script, _thread: thread }
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap();
     }
 }
 
@@ -553,8 +568,7 @@ fn a_process_signals_itself() {
 struct Patience {
     /// How many calls have begun, and whose is at work.
     calls: Arc<Mutex<(u64, Option<Arc<Process>>)>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Background,
 }
 
 impl Patience {
@@ -562,21 +576,18 @@ impl Patience {
 
     fn start() -> Self {
         let calls: Arc<Mutex<(u64, Option<Arc<Process>>)>> = Arc::default();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (watched, end) = (calls.clone(), stop.clone());
-        let thread = std::thread::spawn(move || {
-            let mut last = 0;
-            while !end.load(Ordering::Relaxed) {
-                std::thread::sleep(Self::LIMIT);
-                let mut watched = watched.lock().unwrap();
-                if watched.0 == last {
-                    // Taken, since one end is enough.
-                    watched.1.take().inspect(|process| process.end(End::signal(9)));
-                }
-                last = watched.0;
+        let watched = calls.clone();
+        let mut last = 0;
+        let thread = Background::start(move || {
+            std::thread::sleep(Self::LIMIT);
+            let mut watched = watched.lock().unwrap();
+            if watched.0 == last {
+                // Taken, since one end is enough.
+                watched.1.take().inspect(|process| process.end(End::signal(9)));
             }
+            last = watched.0;
         });
-        Self { calls, stop, thread: Some(thread) }
+        Self { calls, _thread: thread }
     }
 
     fn begin(&self, process: &Arc<Process>) {
@@ -586,13 +597,6 @@ impl Patience {
 
     fn end(&self) {
         self.calls.lock().unwrap().1 = None;
-    }
-}
-
-impl Drop for Patience {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap();
     }
 }
 
